@@ -35,7 +35,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if every host is as the file says; 1 if the root of a container prevents that in its own network."""
-    from reconciler.cli.common import open_job, print_json
+    from reconciler.cli.common import open_job, print_json, split_restarted
     from reconciler.fleet.rollout import containers_of
     from reconciler.plan.document import CODEC, shown_document
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     saved = _read_saved(options.plan) if options.plan else ""
     with open_job(options, lock=True) as job:
         document = _apply(job, options, saved)
-        drift = containers_of(job.fleet.drift)
+        drift = containers_of(split_restarted(job.fleet)[0])
     changed = sum(len(host.changes) for host in document.hosts)
     elapsed_s = time.monotonic() - begun
     if options.json:

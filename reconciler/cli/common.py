@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.plan.document import HostPlan
     from reconciler.state.foreign import Drop
     from reconciler.state.host import HostFacts
+    from reconciler.state.record import Change
     from reconciler.state.ref import Ref
     from reconciler.topology.outline import Outline
     from reconciler.topology.parsed_file import ParsedFile
@@ -273,11 +274,34 @@ def warn_of_lost(fleet: Fleet) -> None:
         print(visible(words), file=sys.stderr)
 
 
+def split_restarted(fleet: Fleet) -> tuple[dict[str, tuple[Change, ...]], dict[str, tuple[str, ...]]]:
+    """By host, the drift, and the containers of other programs that ended or started again during the apply: that is none."""
+    from reconciler.kinds.engine.container import EngineContainer
+
+    drift: dict[str, tuple[Change, ...]] = {}
+    restarted: dict[str, tuple[str, ...]] = {}
+    for host, changes in fleet.drift.items():
+        # An `existing` container that runs is there if it has a link of netctl's: a new process has none.
+        roots = [one.after for one in changes if isinstance(one.after, EngineContainer) and one.after.existing]
+        spaces = {root.netns for root in roots}
+        if left := tuple(change for change in changes if change.exposed_to not in spaces):
+            drift[host] = left
+        if roots:
+            restarted[host] = tuple(sorted(root.container for root in roots))
+    return drift, restarted
+
+
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Print these containers to standard error, with their differences."""
     from reconciler.kinds.process import Process
 
-    for host, changes in fleet.drift.items():
+    drift, restarted = split_restarted(fleet)
+    for host, names in restarted.items():
+        for name in names:
+            words = f"warning: {host}: container {name} ended or started again during the apply; it gets no network yet"
+            print(visible_line(words), file=sys.stderr)
+            print("help: apply again when it runs, or let `netctl agent` do so", file=sys.stderr)
+    for host, changes in drift.items():
         by_container: dict[Subject, list[str]] = {}
         sides = ((one.before, one.after) for one in changes)
         ended = {after.netns: after for before, after in sides if after and after.is_ended(before)}
@@ -286,10 +310,10 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             print(visible_line(f"help: {container.logs_help}"), file=sys.stderr)
         for change in changes:
             if isinstance(change.after, Process) and change.before is None:
-                ended_one = change.after
-                print(visible_line(f"warning: {host}: {ended_one.subject}: {ended_one.describe()} has ended"), file=sys.stderr)
-                log = f"/run/netctl/{topology}/{ended_one.container}.log"
-                print(visible_line(f"help: read its output in {log} on {host}"), file=sys.stderr)
+                log = change.after.log
+                words = f"warning: {host}: {change.after.subject}: {change.after.describe()} has ended"
+                print(visible_line(words), file=sys.stderr)
+                print(visible_line(f"help: read its output in /run/netctl/{topology}/{log} on {host}"), file=sys.stderr)
             elif change.exposed_to and change.exposed_to not in ended:
                 by_container.setdefault(subject_in(change.exposed_to), []).append(describe_difference(change))
         for subject, found in sorted(by_container.items()):

@@ -124,10 +124,13 @@ def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
 def _container(view: HostView, container: Container) -> Iterator[Record]:
     if container.existing and not container.attachments:
         return  # there is nothing to connect, and nothing else of it is netctl's
-    if container.share:
+    netns = container_netns(container.name)
+    if container.share and container.spec.runtime != "netns":
         yield _sharer(view, container)
         return
-    netns = container_netns(container.name)
+    if container.share:
+        yield _command(container, netns)
+        return
     endpoints = view.resolved.endpoints[container.name]
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
     advertised = any(each.dhcp and has_ipv6(view.topology.subnets[each.subnet]) for each in container.attachments)
@@ -187,7 +190,12 @@ def _programs(view: HostView, container: Container, netns: str) -> Iterator[Reco
         yield compile_hosts_file(view, container)
         yield _engine_container(container, netns, HELD)
     elif container.spec.command:
-        yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
+        yield _command(container, netns)
+
+
+def _command(container: Container, netns: str) -> Process:
+    spec = container.spec
+    return Process(netns=netns, container=container.name, command=spec.command, env=spec.env, share=container.share)
 
 
 def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:

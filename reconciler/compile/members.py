@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from reconciler.compile.addresses import Pool
 from reconciler.compile.conflicts import Conflict
 from reconciler.state.host import HostFacts
 from reconciler.state.members import Member, settle
 from reconciler.state.naming import interface_name
-from reconciler.topology.types import Container, Pattern, Topology
+from reconciler.state.uapi import BRIDGE_PORTS_MAX
+from reconciler.topology.host_subnets import host_subnets_of
+from reconciler.topology.types import Attachment, Container, Pattern, Topology
 
 
 def expand_members(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Topology, tuple[Conflict, ...]]:
@@ -22,6 +25,7 @@ def expand_members(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[
         return topology, ()
     containers = dict(topology.containers)
     conflicts: list[Conflict] = []
+    room = Room(topology)
     for host, known in facts.items():
         patterns = {name: pattern for name, pattern in topology.patterns.items() if pattern.container.host == host}
         members = [one for one in known.members if _is_of(one, patterns)]
@@ -37,9 +41,56 @@ def expand_members(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[
             for container in found:
                 if clash := _find_clash(topology.name, container, containers):
                     conflicts.append(_name_clash(topology, container, clash))
+                elif full := room.take(container):
+                    conflicts.append(_no_room(topology, container, full))
                 else:
                     containers[container.name] = container
     return replace(topology, containers=containers), tuple(conflicts)
+
+
+class Room:
+    """How many more members each subnet and each bridge has room for."""
+
+    def __init__(self, topology: Topology) -> None:
+        """All of the file counts, without its members."""
+        self._addresses: dict[tuple[str, int], int] = {}
+        self._ports: dict[tuple[str, str], int] = {}
+        for name, hosts in host_subnets_of(topology).items():
+            subnet = topology.subnets[name]
+            for cidr in subnet.cidrs if not subnet.is_lan else ():
+                pool = Pool(cidr)
+                self._addresses[name, cidr.version] = pool.last - pool.first + 1 - len(hosts)
+        for container in topology.containers.values():
+            self._use(container)
+
+    def _use(self, container: Container) -> None:
+        for attachment in container.attachments:
+            for key in self._keys(attachment):
+                self._addresses[key] -= 1
+            port = container.host, attachment.subnet
+            self._ports[port] = self._ports.get(port, BRIDGE_PORTS_MAX) - 1
+
+    def _keys(self, attachment: Attachment) -> Iterator[tuple[str, int]]:
+        families = {*attachment.auto, *(address.version for address in attachment.addresses)}
+        return (key for family in families if (key := (attachment.subnet, family)) in self._addresses)
+
+    def take(self, container: Container) -> str:
+        """Count one more, and return ""; or return the subnet that is full."""
+        for attachment in container.attachments:
+            is_full = any(self._addresses[key] <= 0 for key in self._keys(attachment))
+            if is_full or self._ports.get((container.host, attachment.subnet), BRIDGE_PORTS_MAX) <= 0:
+                return attachment.subnet
+        self._use(container)
+        return ""
+
+
+def _no_room(topology: Topology, container: Container, subnet: str) -> Conflict:
+    at = topology.place(("containers", container.origin, "networks", subnet))
+    message = f"{at}subnet {subnet} has no room for {container.name} ({container.engine_name})"
+    help_text = f"give {subnet} a shorter prefix, or run fewer containers in it"
+    return Conflict(
+        container.host, message, help_text, awaited=container.name, is_member=True, reason=f"subnet {subnet} has no room for it"
+    )
 
 
 def _is_of(member: Member, patterns: Mapping[str, Pattern]) -> bool:

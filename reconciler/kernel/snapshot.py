@@ -111,7 +111,9 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         read_switches(namespaces, snapshot),
         tables=_read_tables(namespaces),
         # Hosts of a lab share the machine's processes; those in another host's namespace belong to that host.
-        processes=tuple(info for info in read_processes(context) if container_netns(info.container) not in everyones - mounted),
+        processes=tuple(
+            info for info in read_processes(context) if container_netns(info.share or info.container) not in everyones - mounted
+        ),
         iptables=read_docker_user(namespaces)[1],
         uplinks=read_uplinks(context, own.get(HOST, {})),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),

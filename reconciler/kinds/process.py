@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from reconciler.kinds.netns import Netns
+from reconciler.state.process_mark import Owner
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
 from reconciler.state.secrets import mask_env
@@ -33,6 +34,8 @@ class Process(Record):
     container: str
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
+    share: str = ""
+    """The other container in whose network it runs; `netns` is its own in any case, though there is none then."""
 
     @classmethod
     def ref_of(cls, netns: str) -> Ref:
@@ -45,7 +48,12 @@ class Process(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Netns.ref_of(self.netns),)
+        return (Netns.ref_of(container_netns(self.share) if self.share else self.netns),)
+
+    @property
+    def log(self) -> str:
+        """The file with its output, in the topology's directory."""
+        return Owner("", self.container, self.share).log
 
     @property
     def starts_last(self) -> bool:
@@ -56,10 +64,12 @@ class Process(Record):
         return not self.command
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase | None:
-        return Phrase(Part.COMMAND, f"runs {' '.join(self.command)}") if self.command else None
+        where = f" in the network of {self.share}" if self.share else ""
+        return Phrase(Part.COMMAND, f"runs {' '.join(self.command)}{where}") if self.command else None
 
     def describe(self) -> str:
-        return f"command {' '.join(self.command)}" if self.command else "the rest of a command that has ended"
+        where = f" in the network of {self.share}" if self.share else ""
+        return f"command {' '.join(self.command)}{where}" if self.command else "the rest of a command that has ended"
 
     def masked(self) -> Self:
         return replace(self, env=mask_env(self.env)) if self.env else self
@@ -67,7 +77,8 @@ class Process(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for info in snapshot.processes:
-            yield cls(netns=container_netns(info.container), container=info.container, command=info.command, env=info.env)
+            netns = container_netns(info.container)
+            yield cls(netns=netns, container=info.container, command=info.command, env=info.env, share=info.share)
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -75,7 +86,7 @@ class Process(Record):
     def lower_create(self) -> tuple[Step, ...]:
         if not self.command:
             return ()
-        return (ProcessStart(self.netns, self.container, self.command, self.env),)
+        return (ProcessStart(self.netns, self.container, self.command, self.env, self.share),)
 
     def lower_delete(self) -> tuple[Step, ...]:
-        return (ProcessStop(self.netns, self.container),)
+        return (ProcessStop(self.netns, self.container, self.share),)

@@ -6,23 +6,58 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TypeGuard
 
+from reconciler.state.grammar import is_label
 from reconciler.state.jsontext import parse_json
 
 PROCESS_MARK = "NETCTL_PROCESS"
-"""The variable with the owner of a process, `<topology>/<container>`; its children inherit it."""
+"""The variable with the owner of a process; its children inherit it.
+
+It is `<topology>/<container>`, or `<topology>/<container>/<other>` in the network of another container.
+"""
 COMMAND_MARK = "NETCTL_COMMAND"
 """The variable that only the shell has: the command and its environment, as JSON."""
 MARK_MAX_BYTES = 1 << 21
 """The kernel accepts no longer variable (MAX_ARG_STRLEN in linux/binfmts.h, with pages of 64 KiB)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The container of a process, and the other container whose network it has; "" for its own."""
+
+    topology: str
+    container: str
+    share: str = ""
+
+    def __str__(self) -> str:
+        """The value of PROCESS_MARK."""
+        return "/".join(filter(None, (self.topology, self.container, self.share)))
+
+    @property
+    def netns(self) -> str:
+        """The container in whose namespace it runs."""
+        return self.share or self.container
+
+    @property
+    def log(self) -> str:
+        """The file with the output, in the topology's directory; it stays as long as the namespace does."""
+        return ".".join(filter(None, (self.share, self.container))) + ".log"
+
+
+def parse_owner(text: str) -> Owner | None:
+    """The inverse of `str(Owner)`; None if no topology could have it."""
+    parts = text.split("/")
+    return Owner(*parts) if len(parts) in (2, 3) and all(map(is_label, parts)) else None
+
+
 def marks_of(
-    topology: str, container: str, command: tuple[str, ...], env: tuple[tuple[str, str], ...]
+    topology: str, container: str, command: tuple[str, ...], env: tuple[tuple[str, str], ...], share: str = ""
 ) -> tuple[tuple[str, str], ...]:
     """The variables by which netctl recognises a command."""
-    return (PROCESS_MARK, f"{topology}/{container}"), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
+    owner = Owner(topology, container, share)
+    return (PROCESS_MARK, str(owner)), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
 
 
 def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

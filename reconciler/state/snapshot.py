@@ -214,6 +214,8 @@ class ProcessInfo:
     container: str
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
+    share: str = ""
+    """The other container in whose network they are; "" if it is their own."""
 
 
 @dataclass(frozen=True, slots=True)

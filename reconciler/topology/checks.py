@@ -29,7 +29,7 @@ from reconciler.topology.scalars import shorten, suggest
 from reconciler.topology.types import Path
 
 _HOSTS_KEYS = ("aliases", "extra_hosts")
-_ENGINE_KEYS = (*(key for key in SPEC_KEYS if key not in BARE_KEYS), *_HOSTS_KEYS, "share")
+_ENGINE_KEYS = (*(key for key in SPEC_KEYS if key not in BARE_KEYS), *_HOSTS_KEYS)
 _MADE_BY_US_KEYS = (*SPEC_KEYS, *_HOSTS_KEYS, "env_file", "replicas", "share")
 
 
@@ -172,7 +172,7 @@ def _check_bare_namespace(name: str, container: ContainerModel, faults: FaultLis
         if key in container.model_fields_set:
             message = f"`{key}` has no meaning for `{name}`: a container of runtime netns is a bare namespace"
             faults.add_at_key((*here, key), message, f"remove `{key}`, or write `runtime: docker`")
-    for key in ("env", "env_file"):
+    for key in ("env", "env_file", "share"):
         if getattr(container, key) and not container.command and not faults.left_out((*here, "command")):
             message = f"`{key}` has no effect on `{name}`: no command runs in it"
             faults.add_at_key((*here, key), message, f"give a `command`, or remove `{key}`")

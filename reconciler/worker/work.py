@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from reconciler.errors import HostError, NetctlError, ProtocolError
+from reconciler.errors import HostError, NetctlError, ProtocolError, SilentError
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import with_strays
 from reconciler.kinds.settings.sysctl import Sysctl
@@ -115,10 +115,20 @@ class Work:
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
         # The last reading lacks only settings that the topology was not known to need. It is used once.
         seen, self._seen = self._seen, None
-        live, changes = self._readings.compare(seen or self._machine.read(self._interest), self._desired, self._interest.sysctls)
+        live, changes = self._compare(seen or self._machine.read(self._interest))
         self._state = Planned(live)
         self._follow(plan_changes(changes))
         return live_plan(self._describe(request.host, fingerprint_of(live) if request.document else ""))
+
+    def _compare(self, snapshot: Snapshot) -> tuple[HostState, tuple[Change, ...]]:
+        """The live state and the changes. A container may have ended since the reading: then the host is read once more."""
+        try:
+            return self._readings.compare(snapshot, self._desired, self._interest.sysctls)
+        except SilentError:
+            raise
+        except HostError:
+            again = self._machine.read(self._interest)
+            return self._readings.compare(again, self._desired, self._interest.sysctls)
 
     def _follow(self, plan: PhasedPlan) -> None:
         self._plan = self._current = plan

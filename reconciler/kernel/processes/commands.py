@@ -25,7 +25,6 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kernel.processes.limits import read_tightest
 from reconciler.kernel.processes.marks import (
-    Bearer,
     Identity,
     Running,
     identify,
@@ -39,8 +38,7 @@ from reconciler.kernel.processes.marks import (
     wait_until_marked,
 )
 from reconciler.kernel.run_directory.private import make_directory, open_private
-from reconciler.state.grammar import is_label
-from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
+from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, Owner, marks_of, parse_command_mark, parse_owner, words_of
 from reconciler.state.ref import is_container_netns, parse_path_name
 from reconciler.state.snapshot import ProcessInfo
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
@@ -65,7 +63,7 @@ class Marked:
     """
 
     running: Running
-    container: str
+    owner: Owner
     command_mark: str | None
     is_roots: bool
     in_place: bool
@@ -75,6 +73,11 @@ class Marked:
         """Its number."""
         return self.running.pid
 
+    @property
+    def container(self) -> str:
+        """The container in its mark."""
+        return self.owner.container
+
 
 def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
     """For each container the process that represents its command, in the order of the containers' names."""
@@ -83,10 +86,10 @@ def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
     for marked in read_marked(context):
         command, env = parse_command_mark(marked.command_mark or "")
         if not (command and marked.is_roots and marked.in_place):
-            left[marked.container] = ProcessInfo(marked.pid, marked.container, ())
+            left[marked.container] = ProcessInfo(marked.pid, marked.container, (), share=marked.owner.share)
         # Between its fork and its exec a child looks like the shell, except for the session, which the shell leads.
         elif marked.container not in found or read_session(marked.pid) == marked.pid:
-            found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env)
+            found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env, marked.owner.share)
     found = left | found
     return tuple(found[name] for name in sorted(found))
 
@@ -110,7 +113,7 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
     def start() -> Iterator[int]:
         for step in steps:
             try:
-                enter(path_of(step.netns))
+                enter(path_of(step.place))
                 yield _start_command(context, step, inherited)
             except OSError as error:
                 where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
@@ -171,17 +174,15 @@ def _start_command(context: KernelContext, step: ProcessStart, inherited: Iterab
     """Start one command in the calling thread's namespace; its process number."""
     given = dict(step.env)
     env = {"PATH": _own_path(), "HOME": os.environ.get("HOME", "/"), **given}
-    env |= marks_of(context.topology, step.container, step.command, step.env)
+    env |= marks_of(context.topology, step.container, step.command, step.env, step.share)
     if fault := find_fault(step, env["PATH"]):
         raise StepError(step, fault)
-    return spawn(context, step.container, words_of(step.command), env, inherited)
+    return spawn(context, Owner(context.topology, step.container, step.share).log, words_of(step.command), env, inherited)
 
 
-def spawn(
-    context: KernelContext, container: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]
-) -> int:
-    """Start a program with the container's log as its output, in the calling thread's namespace. OSError if that fails."""
-    log = open_private(context.topology_directory / f"{container}.log", os.O_WRONLY | os.O_APPEND)
+def spawn(context: KernelContext, log_name: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]) -> int:
+    """Start a program with a log as its output, in the calling thread's namespace. OSError if that fails."""
+    log = open_private(context.topology_directory / log_name, os.O_WRONLY | os.O_APPEND)
     try:
         return os.posix_spawn(
             words[0],
@@ -256,11 +257,14 @@ def read_marked(context: KernelContext) -> list[Marked]:
     inside = {netns for name, netns in named.items() if is_container_netns(parse_path_name(context.topology, name))}
     found = []
     for bearer in read_bearers(context, f"{PROCESS_MARK}={context.topology}/".encode(), inside):
-        container = _container_of(context.topology, bearer)
-        in_place = named.get(f"{context.topology}.{container}") == bearer.netns
+        owner = parse_owner(bearer.value_of(PROCESS_MARK) or "")
+        # A user in a namespace must not speak for a container that only shares it.
+        if owner is None or owner.topology != context.topology or (owner.share and not bearer.is_roots):
+            continue
+        in_place = named.get(f"{context.topology}.{owner.netns}") == bearer.netns
         # In a namespace without a name, it is the rest of a container; in one of another name, its mark is forged.
-        if container and (in_place or (bearer.netns not in namespaces and bearer.is_roots)):
-            found.append(Marked(bearer.running, container, bearer.value_of(COMMAND_MARK), bearer.is_roots, in_place))
+        if in_place or (bearer.netns not in namespaces and bearer.is_roots):
+            found.append(Marked(bearer.running, owner, bearer.value_of(COMMAND_MARK), bearer.is_roots, in_place))
     return found
 
 
@@ -271,9 +275,3 @@ def read_named(context: KernelContext) -> dict[str, Identity]:
     except FileNotFoundError:
         return {}
     return {name: netns for name in sorted(names) if (netns := identify(context.netns_directory / name))}
-
-
-def _container_of(topology: str, bearer: Bearer) -> str:
-    """The container in a mark; "" if no topology could have it, or the mark is another topology's."""
-    owner, _, container = (bearer.value_of(PROCESS_MARK) or "").partition("/")
-    return container if owner == topology and is_label(container) else ""

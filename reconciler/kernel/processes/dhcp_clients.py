@@ -167,7 +167,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
 
     def start() -> Iterator[int]:
         enter(path)
-        yield spawn(context, step.container, words, env, inherited)
+        yield spawn(context, f"{step.container}.log", words, env, inherited)
 
     try:
         start_in_thread(start)

@@ -16,7 +16,8 @@ def remove_stale_logs(context: KernelContext) -> None:
         logs = list(context.topology_directory.glob("*.log"))
     except FileNotFoundError:
         return
-    logs = [log for log in logs if not (context.netns_directory / f"{context.topology}.{log.stem}").exists()]
+    # The name of one that shares a network begins with the other container's.
+    logs = [log for log in logs if not (context.netns_directory / f"{context.topology}.{log.stem.partition('.')[0]}").exists()]
     asking = {client.container for client in read_clients(context)} if logs else set()
     for log in logs:
         if log.stem not in asking:

@@ -32,7 +32,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
@@ -191,11 +191,25 @@ class EngineContainer(Record):
 
 
 def find_wired(snapshot: Snapshot) -> frozenset[str]:
-    """The containers with a link of the topology, by the aliases of the host's links, and of macvlans in containers."""
+    """The containers with a link of the topology, by the aliases of the host's links, and of macvlans in containers.
+
+    The link of a process that has just ended may still be there. It leads to none in the namespace of the next one.
+    """
     aliases = (
-        parse_alias(link.alias)
+        (link, parse_alias(link.alias))
         for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
         if link.alias and bears_tag(snapshot.topology, link)
     )
     inside = frozenset(link.alias.name for link in Macvlan.find_own(snapshot) if link.alias and link.alias.kind == Macvlan.kind)
-    return inside | {a.name for a in aliases if a and a.topology == snapshot.topology and a.kind == "veth"}
+    return inside | {
+        alias.name
+        for link, alias in aliases
+        if alias and alias.topology == snapshot.topology and alias.kind == "veth" and _leads_inside(snapshot, link, alias.name)
+    }
+
+
+def _leads_inside(snapshot: Snapshot, link: LinkInfo, container: str) -> bool:
+    """Whether a link's other end is in the namespace of the container; also if the container has none now."""
+    namespace = snapshot.namespaces.get(container_netns(container))
+    end = namespace.links.get(link.peer) if namespace else None
+    return namespace is None or (end is not None and end.peer == link.index)

@@ -9,7 +9,7 @@ from typing import Self
 from reconciler.state.container_spec import HOLDER, OWN, ContainerSpec, HolderSpec
 from reconciler.state.engines import ENGINES, HOLDING
 from reconciler.state.engines.base import ContainerOrder
-from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
+from reconciler.state.process_mark import PROCESS_MARK, Owner, marks_of, words_of
 from reconciler.state.ref import container_netns, hosts_path, netns_path, netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, quote
@@ -143,21 +143,31 @@ class ContainerPark(Step):
 
 @dataclass(frozen=True, slots=True)
 class ProcessStart(Step):
-    """Run `command` in the namespace: in a session of its own, marked in its environment, its output logged under /run/netctl."""
+    """Run `command` in the namespace: in a session of its own, marked in its environment, its output logged under /run/netctl.
+
+    With `share`, it runs in the namespace of that other container.
+    """
 
     backend = PROCESS
     container: str
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
+    share: str = ""
+
+    @property
+    def place(self) -> str:
+        """The namespace in which it runs."""
+        return container_netns(self.share) if self.share else self.netns
 
     def masked(self) -> Self:
         return replace(self, env=mask_env(self.env))
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         directory = f"/run/netctl/{shell.topology}"
-        log = quote(f"{directory}/{self.container}.log")
-        marks = marks_of(shell.topology, self.container, self.command, self.env)
-        words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(shell.topology, self.netns)}", "env"]
+        owner = Owner(shell.topology, self.container, self.share)
+        log = quote(f"{directory}/{owner.log}")
+        marks = marks_of(shell.topology, self.container, self.command, self.env, self.share)
+        words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(shell.topology, self.place)}", "env"]
         words += [f"{name}={value}" for name, value in (*self.env, *marks)]
         yield f"(umask 077; {join(['mkdir', '-p', directory])}; : >>{log})"
         yield f"{join([*words, *words_of(self.command)])} </dev/null >>{log} 2>&1 &"
@@ -165,15 +175,17 @@ class ProcessStart(Step):
 
 @dataclass(frozen=True, slots=True)
 class ProcessStop(Step):
-    """End the processes that carry the container's mark: SIGTERM, then SIGKILL."""
+    """End the processes that carry the container's mark: SIGTERM, then SIGKILL. They are in the network of `share`, if given."""
 
     backend = PROCESS
     container: str
+    share: str = ""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         # Any process can have the mark, but only root can start one in the namespace.
-        pids = join(["ip", "netns", "pids", netns_path_name(shell.topology, self.netns)])
-        mark = quote(f"{PROCESS_MARK}={shell.topology}/{self.container}")
+        place = container_netns(self.share) if self.share else self.netns
+        pids = join(["ip", "netns", "pids", netns_path_name(shell.topology, place)])
+        mark = quote(f"{PROCESS_MARK}={Owner(shell.topology, self.container, self.share)}")
         yield f"for pid in $({pids} 2>/dev/null); do"
         yield f"    ! grep -qzxF {mark} /proc/$pid/environ 2>/dev/null || kill $pid 2>/dev/null || true"
         yield "done"

@@ -113,7 +113,7 @@ class FakeSnapshot:
                 if isinstance(r, NetnsHolder)
             },
             hosts={r.netns: r.lines for r in records if isinstance(r, HostsFile) and not r.holder},
-            processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
+            processes=tuple(ProcessInfo(1, r.container, r.command, r.env, r.share) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )
 

@@ -53,8 +53,8 @@ class Services(Standing, Switches):
         }
 
     def _process_start(self, step: ProcessStart) -> None:
-        self._space(step.netns)
-        self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env)
+        self._space(step.place)
+        self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env, step.share)
 
     # --- engines ----------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,15 @@ def test_what_waits() -> None:
     assert "cannot have the published port 8080" in second.message
 
 
+def test_a_full_subnet() -> None:
+    """More members than a subnet has addresses for: those that are left wait, and nothing is refused."""
+    text = HEAD + "  web: {existing: {compose: shop/web}, networks: {back: auto}}\n"
+    desired = compiled(text, *map(member, range(1, 16)))
+    assert len(addresses(desired)) == 13, "a /28 has 14, and the gateway has one of them"
+    assert {one.awaited for one in desired.conflicts} == {"web-14", "web-15"}
+    assert "subnet back has no room for web-14 (shop-web-14)" in desired.conflicts[0].message
+
+
 def test_refusals() -> None:
     """A name or a container that is taken is refused, and so is one that another topology connects."""
     label = HEAD + "  pool: {existing: {label: tier=front}, networks: {front: auto}}\n"

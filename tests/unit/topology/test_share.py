@@ -27,6 +27,17 @@ def test_it_is_accepted() -> None:
     assert parse_topology(text.encode()).containers["app"].share == "vpn"
 
 
+def test_a_bare_namespace_is_shared() -> None:
+    """A second command runs in a plain namespace; without a command, nothing does."""
+    text = FILE.format(host="alpha", share="vpn", more="").replace(
+        "image: app, share: vpn", "command: [sleep, '1'], share: plain"
+    )
+    assert parse_topology(text.encode()).containers["app"].share == "plain"
+    with pytest.raises(TopologyError) as caught:
+        parse_topology(text.replace("command: [sleep, '1'], ", "").encode())
+    assert "`share` has no effect on `app`: no command runs in it" in caught.value.faults[0].message
+
+
 @pytest.mark.parametrize(
     ("host", "share", "more", "words"),
     [

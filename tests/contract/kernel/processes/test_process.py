@@ -265,6 +265,33 @@ def test_stop_of_nothing_is_no_fault(context: KernelContext, run: Run, other_net
     assert [record.container for record in recognised(context)] == ["db"]
 
 
+def test_one_in_the_network_of_another(context: KernelContext, run: Run, container_netns: str) -> None:
+    """A command that shares a network is one of its own beside the other's, and each is stopped alone."""
+    wanted = Process(netns="container:app", container="app", command=SLEEP, share="web")
+    run(start(*SLEEP), *wanted.lower_create())
+    assert recognised(context) == [wanted, Process(netns="container:web", container="web", command=SLEEP)]
+    (info, _) = read_processes(context)
+    assert Path(f"/proc/{info.pid}/ns/net").stat().st_ino == Path(f"/run/netns/{container_netns}").stat().st_ino
+    remove_stale_logs(context)
+    assert sorted(path.name for path in context.topology_directory.iterdir()) == ["web.app.log", "web.log"]
+    run(STOP)
+    assert recognised(context) == [wanted]
+    run(*wanted.lower_delete())
+    assert recognised(context) == []
+
+
+def test_a_user_speaks_for_no_sharer(context: KernelContext, container_netns: str) -> None:
+    """The mark of one that shares a network counts only if root has written it: any user there could invent containers."""
+    mark = dict(marks_of(context.topology, "ghost", SLEEP, (), "web"))
+    words = ["ip", "netns", "exec", container_netns, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *SLEEP]
+    with subprocess.Popen(words, env={**os.environ, **mark}) as other:
+        try:
+            wait_for(lambda: Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n")
+            assert recognised(context) == []
+        finally:
+            other.kill()
+
+
 def test_logs_go_with_their_namespaces(context: KernelContext, run: Run) -> None:
     """A log stays as long as its container's namespace is there; then the topology's directory goes, too."""
     run(start("echo", "hello"))
