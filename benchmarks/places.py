@@ -16,6 +16,17 @@ from benchmarks.measure import ROOT, BenchmarkError
 
 NETCTL = str(Path(sys.executable).parent / "netctl")
 MNT_DETACH = 2  # umount2(2)
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000  # linux/sched.h
+MACHINE = """
+    mount --make-rprivate /
+    mount -t tmpfs tmpfs /run
+    ip link set lo up
+    ip link add up0 type veth peer name up1
+    ip address add 192.0.2.2/24 dev up0
+    ip link set up0 up
+    ip link set up1 up
+    ip route add default via 192.0.2.1
+"""
 
 
 def remove_all(name: str) -> None:
@@ -26,6 +37,14 @@ def remove_all(name: str) -> None:
     for path in Path("/run/netns").glob(f"{name}.*"):
         libc.umount2(os.fsencode(path), MNT_DETACH)
         path.unlink(missing_ok=True)
+
+
+def enter_machine() -> None:
+    """Continue as on a machine of its own: in a new network and mount namespace, with an empty /run and an uplink."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
+        raise BenchmarkError(f"cannot leave the machine's namespaces: {os.strerror(ctypes.get_errno())}")
+    run_script(MACHINE)
 
 
 def path_of(netns: str) -> str:

@@ -60,13 +60,16 @@ def wires(count: int) -> list[Wire]:
     return result
 
 
-def topology_text(count: int, *, wide: int = 0, extra: bool = False) -> str:
-    """The topology file. `wide` publishes that many ports of c0 by one range; `extra` publishes one port more."""
+def topology_text(count: int, *, wide: int = 0, extra: bool = False, is_local: bool = False) -> str:
+    """The topology file. `wide` publishes that many ports of c0 by one range; `extra` publishes one port more.
+
+    The host is a lab host, or with `is_local` this machine.
+    """
     lines = [
         "version: 1",
         f"name: {TOPOLOGY}",
         "hosts:",
-        "  alpha: {connect: lab, address: 192.0.2.11}",
+        "  alpha: {connect: local}" if is_local else "  alpha: {connect: lab, address: 192.0.2.11}",
         "subnets:",
         f"  {SUBNET}: {{cidr: {NETWORK}/{PREFIX}, mode: nat}}",
         "containers:",

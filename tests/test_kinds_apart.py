@@ -66,6 +66,13 @@ def test_only_ref_reads_the_name_of_a_namespace() -> None:
     }
 
 
+def test_only_subject_builds_and_splits_its_text() -> None:
+    """`container web` as an owner is built and parsed in one file; all other code has the type. Sentences may contain it."""
+    built = r"""["'](container|subnet) (\{[^{}]*\})?["']|["']policy (from )?["'{]"""
+    split = r"(subject|about|owner)\w*(\[[^]]*\])?\.(startswith|endswith|r?partition|r?split|remove(pre|suf)fix)\("
+    assert naming(f"{built}|{split}") == {"state/subject.py"}
+
+
 def test_every_word_of_the_file_has_its_class() -> None:
     """A kind that the file accepts, and that a table lacks, would fail only when a topology uses it."""
     assert {overlay_named(name).link_type for name in get_args(TunnelKind)} == set(TUNNELS)

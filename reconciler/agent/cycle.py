@@ -227,7 +227,9 @@ class Keeper:
     def compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""
         if self._compiled is None or self._compiled[0] != facts:
-            self._compiled = facts, compile_topology(self.topology, facts)
+            desired = compile_topology(self.topology, facts)
+            hosts = {host: state.sharing(self.held.get(host, HostState({}))) for host, state in desired.hosts.items()}
+            self._compiled = facts, replace(desired, hosts=hosts)
         return self._compiled[1]
 
 

@@ -84,8 +84,8 @@ class Metrics:
         self._ports.labels(name).set(sum(each.count for container in own for each in container.publications))
         self._policies.labels(name).set(len(topology.policies))
         for policy in topology.policies:
-            self._packets.labels(name, policy.ends, "allowed")  # 0 if it has allowed nothing so far
-            self._bytes.labels(name, policy.ends, "allowed")
+            self._packets.labels(name, policy.subject.parties, "allowed")  # 0 if it has allowed nothing so far
+            self._bytes.labels(name, policy.subject.parties, "allowed")
         self._contested.labels(name).set(contested)
         self._waiting.labels(name).set(len(state.waiting))
         self._paused.labels(name).set(bool(state.paused))

@@ -13,10 +13,11 @@ from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.firewall.memory import REFUSED
 from reconciler.kinds.firewall.sets import CONCATENATION
 from reconciler.state.host import HostState
+from reconciler.state.subject import Subject
 from reconciler.state.traffic import TrafficCount
 
 Verdict = Literal["allowed", "dropped"]
-POLICY, SUBNET, OUTSIDE = "policy ", "subnet ", "outside"
+OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ class _Names:
     def of(cls, state: HostState) -> _Names:
         """Of what is desired on a host."""
         found = [record for record in state.records.values() if isinstance(record, FirewallElement)]
-        policies = {(one.set, one.key): one.about.removeprefix(POLICY) for one in found if one.about.startswith(POLICY)}
-        return cls(policies, {one.key: one.about.removeprefix(SUBNET) for one in found if one.set == "bridges"})
+        policies = {(one.set, one.key): one.about.parties for one in found if one.about.sort == "policy"}
+        return cls(policies, {one.key: one.about.name for one in found if one.set == "bridges"})
 
     def flow_of(self, count: TrafficCount) -> Flow | None:
         """None if no policy is behind it, as within a subnet."""
         if count.set == REFUSED:
             source, target = (self.subnets.get(link, OUTSIDE) for link in count.key.split(CONCATENATION))
-            return Flow(f"from {source} to {target}", "dropped")
+            return Flow(Subject.policy(source, target).parties, "dropped")
         ends = self.policies.get((count.set, count.key))
         return Flow(ends, "allowed") if ends else None

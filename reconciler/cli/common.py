@@ -17,7 +17,7 @@ from reconciler.cli.parser import nearest
 from reconciler.errors import HostError, LockedError, NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
 from reconciler.render.status import describe_difference
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import Subject, subject_in
 from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
     from reconciler.kinds.process import Process
 
     for host, changes in fleet.drift.items():
-        by_container: dict[str, list[str]] = {}
+        by_container: dict[Subject, list[str]] = {}
         sides = ((one.before, one.after) for one in changes)
         ended = {after.netns: after for before, after in sides if after and after.is_ended(before)}
         for container in ended.values():
@@ -286,9 +286,10 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             print(visible_line(f"help: {container.logs_help}"), file=sys.stderr)
         for change in changes:
             if isinstance(change.after, Process) and change.before is None:
-                name = change.after.container
-                print(visible_line(f"warning: {host}: container {name}: {change.after.describe()} has ended"), file=sys.stderr)
-                print(visible_line(f"help: read its output in /run/netctl/{topology}/{name}.log on {host}"), file=sys.stderr)
+                ended_one = change.after
+                print(visible_line(f"warning: {host}: {ended_one.subject}: {ended_one.describe()} has ended"), file=sys.stderr)
+                log = f"/run/netctl/{topology}/{ended_one.container}.log"
+                print(visible_line(f"help: read its output in {log} on {host}"), file=sys.stderr)
             elif change.exposed_to and change.exposed_to not in ended:
                 by_container.setdefault(subject_in(change.exposed_to), []).append(describe_difference(change))
         for subject, found in sorted(by_container.items()):
@@ -330,7 +331,8 @@ def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
     found = {}
     for host, facts in job.facts.items():
         desired = job.desired.hosts.get(host)
-        drops, bridges = find_drops(job.topology, desired, facts), bridge_names(desired)
+        drops = find_drops(job.topology, desired, facts)
+        bridges = bridge_names(desired) if drops else ()
         found[host] = tuple((drop, pasted(job.topology, host, drop.help_for(bridges))) for drop in drops)
     return found
 

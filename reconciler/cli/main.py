@@ -176,9 +176,12 @@ def _status(exit_status: int, *, changes_hosts: bool) -> int:
 
 
 def _report(error: NetctlError) -> None:
-    from reconciler.render.colour import Palette, wants_colour
-    from reconciler.render.errors import SHOWN_FAULTS, render_error
-
+    try:
+        from reconciler.render.colour import Palette, wants_colour
+        from reconciler.render.errors import SHOWN_FAULTS, render_error
+    except (ImportError, MemoryError):  # the memory is not enough for one more module
+        print(f"error: {error}", *([f"help: {error.help_text}"] if error.help_text else []), sep="\n", file=sys.stderr)
+        return
     print(render_error(error, Palette(wants_colour(sys.stderr))), file=sys.stderr)
     if isinstance(error, TopologyError) and (count := len(error.faults)) > 1:
         shown = f", of which the first {SHOWN_FAULTS} are shown" if count > SHOWN_FAULTS else ""

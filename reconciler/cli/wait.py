@@ -64,7 +64,7 @@ def _find_difference(topology: Topology, container: str | None) -> str:
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import targets_of
     from reconciler.render.status import IN_STEP, compile_status
-    from reconciler.state.subject import subject_of
+    from reconciler.state.subject import Subject
 
     targets = targets_of(topology)
     with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
@@ -76,10 +76,10 @@ def _find_difference(topology: Topology, container: str | None) -> str:
         awaited = [one for one in desired.conflicts if (one.awaited in names if container else not one.is_member)]
         lacking = container if container and not names else ""
         if waited := lacking or next((one.awaited for one in awaited if one.awaited), ""):
-            return f"container {waited} does not run"
+            return f"{Subject.container(waited)} does not run"
         plans = plan_present(fleet, desired)
     status = compile_status(topology.name, tuple(plans.values()), desired.hosts, facts, {})
-    wanted = {subject_of(name) for name in names}
+    wanted = {Subject.container(name) for name in names}
     items = (item for host in status.hosts for item in host.items if not names or item.subject in wanted)
     return next((f"{item.subject} is {item.state}" for item in items if item.state != IN_STEP), "")
 

@@ -28,9 +28,9 @@ from reconciler.kinds.firewall.set_elements import (
     SourcePorts,
 )
 from reconciler.state.foreign import PortRange
-from reconciler.state.subject import HOST_SUBJECT
+from reconciler.state.subject import HOST_SUBJECT, Subject
 
-Owned = tuple[SetElement, str]
+Owned = tuple[SetElement, Subject]
 """An element, and whose it is."""
 FIRST_PORT = 1024
 """The first unprivileged port (net.ipv4.ip_unprivileged_port_start)."""
@@ -44,13 +44,13 @@ def contain_connections(view: HostView) -> Iterator[Owned]:
         for endpoint in view.resolved.endpoints[name]:
             if view.subnet(endpoint).mode != "macvlan":  # which passes the host by
                 bridge, limit = view.host_subnets[endpoint.subnet].bridge, topology.containers[name].connections
-                yield ConnectionLimit(bridge, endpoint.mac, limit), f"container {name}"
+                yield ConnectionLimit(bridge, endpoint.mac, limit), Subject.container(name)
     for host_subnet in view.host_subnets.values():
         # A tunnel brings what a container elsewhere sends to this host; its own host only hands the frames on.
         for peer in (peer for peer in host_subnet.peers if peer.is_tunnelled):
             for endpoint in view.beside(peer.host).endpoints(host_subnet.subnet):
                 limit = topology.containers[endpoint.container].connections
-                yield ConnectionLimit(host_subnet.bridge, endpoint.mac, limit), f"subnet {host_subnet.subnet}"
+                yield ConnectionLimit(host_subnet.bridge, endpoint.mac, limit), Subject.subnet(host_subnet.subnet)
 
 
 def contain_errors(view: HostView) -> Iterator[Owned]:
@@ -64,7 +64,7 @@ def contain_errors(view: HostView) -> Iterator[Owned]:
         for peer in host_subnet.peers:
             there = view.beside(peer.host)
             for own in there.host_subnets[host_subnet.subnet].addresses:
-                yield BlockElement("gateways", own.address), f"subnet {host_subnet.subnet}"
+                yield BlockElement("gateways", own.address), Subject.subnet(host_subnet.subnet)
             for name in there.containers:
                 if any(
                     endpoint.subnet == host_subnet.subnet or is_named(view.topology, endpoint, resolved.parties)
@@ -72,7 +72,7 @@ def contain_errors(view: HostView) -> Iterator[Owned]:
                 ):
                     named.add(name)
     for name in (*view.containers, *sorted(named)):
-        about = f"container {name}" if name not in named else HOST_SUBJECT
+        about = Subject.container(name) if name not in named else HOST_SUBJECT
         for own in (own for endpoint in resolved.endpoints[name] for own in endpoint.addresses):
             yield EndpointPair(own.address, own.address), about
 
@@ -91,7 +91,7 @@ def contain_isolated(view: HostView) -> Iterator[Owned]:
     """The bridge separates isolated ports; these elements also separate them via a router and via another host."""
     topology, closed = view.topology, dict[str, None]()
     for name in view.containers:
-        about = f"container {name}"
+        about = Subject.container(name)
         for port in view.resolved.endpoints[name]:
             if view.subnet(port).mode == "macvlan" or not bridge_type(view.host_subnets[port.subnet]).passes_netfilter:
                 continue  # nothing filters a macvlan, and such a bridge has rules of its own
@@ -103,7 +103,7 @@ def contain_isolated(view: HostView) -> Iterator[Owned]:
     for subnet in closed:
         host_subnet = view.host_subnets[subnet]
         for endpoint in isolated_members(view, host_subnet):
-            about = f"container {endpoint.container}" if endpoint.host == view.name else f"subnet {subnet}"
+            about = Subject.container(endpoint.container) if endpoint.host == view.name else Subject.subnet(subnet)
             if endpoint.host != view.name and bridge_type(host_subnet).passes_netfilter:
                 yield MacElement("isolated_macs", endpoint.mac), about
             for address in addresses_of(endpoint):

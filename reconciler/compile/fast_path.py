@@ -31,6 +31,7 @@ from reconciler.kinds.links.veth import Veth
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Topology
 
 FAMILY_WORDS = {4: "ip", 6: "ip6"}
@@ -78,7 +79,7 @@ class _FastPath:
 
     def __init__(self, topology: Topology, host_subnet: HostSubnet, uplink: Egress) -> None:
         self._topology, self._host_subnet, self._uplink = topology, host_subnet, uplink
-        self._about = f"subnet {host_subnet.subnet}"
+        self._about = Subject.subnet(host_subnet.subnet)
 
     def egress(self, overlay: str) -> Iterator[Record]:
         """The records that lead to the other hosts and back to the bridge, for each family of the subnet."""
@@ -111,7 +112,7 @@ class _FastPath:
 
     def member(self, endpoint: Endpoint, overlays: set[str]) -> Iterator[Record]:
         """A container of this host."""
-        about = f"container {endpoint.container}"
+        about = Subject.container(endpoint.container)
         for own in endpoint.addresses:
             yield self._element(SenderAddress("addresses", endpoint.port, endpoint.mac, own.address), about)
             if "routes" in overlays:
@@ -143,5 +144,5 @@ class _FastPath:
                 yield self._element(NextHop(own.address, peer.hop(own.family)))
             yield self._element(RemoteSender(mac, own.address))
 
-    def _element(self, element: SetElement, about: str = "") -> FirewallElement:
+    def _element(self, element: SetElement, about: Subject | None = None) -> FirewallElement:
         return FirewallElement.of(HOST, FAMILY, self._topology.name, element, about or self._about, self._host_subnet.subnet)

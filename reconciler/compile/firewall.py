@@ -45,7 +45,7 @@ from reconciler.kinds.firewall.set_elements import (
 from reconciler.kinds.firewall.traffic_elements import ANYWHERE, AllowedTraffic, PublishedPort
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
-from reconciler.state.subject import HOST_SUBJECT
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.state.uapi import PROTOCOLS
 from reconciler.topology.types import Network, Party, Policy
 
@@ -70,7 +70,7 @@ def compile_firewall(view: HostView) -> Iterator[Record]:
 
 def _bridges(view: HostView) -> Iterator[Owned]:
     for host_subnet in view.host_subnets.values():
-        about = f"subnet {host_subnet.subnet}"
+        about = Subject.subnet(host_subnet.subnet)
         if host_subnet.lan:
             if view.subnet(host_subnet).mode == "direct" and bridge_type(host_subnet).passes_netfilter:
                 yield BridgePair(host_subnet.bridge, host_subnet.bridge), about
@@ -91,7 +91,7 @@ def _prefixes(view: HostView) -> Iterator[Owned]:
         # For the other subnets a LAN, with its containers, is outside.
         for cidr in subnet.cidrs if not subnet.is_lan else ():
             # Every host's firewall has every subnet. If it has no bridge there, only the host itself uses it.
-            about = f"subnet {subnet.name}" if subnet.name in host_subnets else HOST_SUBJECT
+            about = Subject.subnet(subnet.name) if subnet.name in host_subnets else HOST_SUBJECT
             yield BlockElement("own", str(cidr)), about
             if subnet.name not in host_subnets:
                 continue
@@ -123,7 +123,7 @@ def _published(view: HostView) -> Iterator[Owned]:
                     listen=port.listen or anywhere,
                     source=plain_block(source) if source else "",
                 )
-                yield element, f"container {port.container}"
+                yield element, Subject.container(port.container)
 
 
 def _returns(view: HostView) -> Iterator[Owned]:
@@ -131,7 +131,7 @@ def _returns(view: HostView) -> Iterator[Owned]:
     for port in view.resolved.ports:
         gateway = view.host_subnets[port.subnet].gateway(port.family) if port.host == view.name else None
         if gateway and view.topology.containers[port.container].host != view.name:
-            yield ReturnAddress(port.target, gateway.address), f"container {port.container}"
+            yield ReturnAddress(port.target, gateway.address), Subject.container(port.container)
 
 
 def _lan_clients(view: HostView) -> Iterator[Owned]:
@@ -149,7 +149,7 @@ def _lan_clients(view: HostView) -> Iterator[Owned]:
                 found.setdefault((port.container, port.target), []).extend(networks)
     for (container, target), clients in found.items():
         for network in collapse(iter(clients)):
-            yield LanClients(target, str(network)), f"container {container}"
+            yield LanClients(target, str(network)), Subject.container(container)
 
 
 # --- other hosts ------------------------------------------------------------------------------------------------------
@@ -157,8 +157,8 @@ def _lan_clients(view: HostView) -> Iterator[Owned]:
 
 def _tunnels(view: HostView) -> Iterator[Owned]:
     """By what the packets of tunnels are known; those of several subnets may be known by the same."""
-    elements: dict[SetElement, str] = {
-        element: f"subnet {host_subnet.subnet}"
+    elements: dict[SetElement, Subject] = {
+        element: Subject.subnet(host_subnet.subnet)
         for host_subnet in view.host_subnets.values()
         for end in host_subnet.tunnels
         for element in overlay_of(end).elements(end)
@@ -188,7 +188,7 @@ def _routed(view: HostView) -> Iterator[Owned]:
     for host_subnet in view.host_subnets.values():
         if any(peer.overlay == "routes" for peer in host_subnet.peers):
             for cidr in view.subnet(host_subnet).cidrs:
-                yield AllowedTraffic(source=str(cidr), target=str(cidr)), f"subnet {host_subnet.subnet}"
+                yield AllowedTraffic(source=str(cidr), target=str(cidr)), Subject.subnet(host_subnet.subnet)
             neighbours |= {peer.host: host_subnet.subnet for peer in host_subnet.peers if peer.overlay == "routes"}
     uplink = view.egress.dev
     for neighbour, subnet in neighbours.items():
@@ -197,7 +197,7 @@ def _routed(view: HostView) -> Iterator[Owned]:
         for name in there.containers:
             own += [address for endpoint in view.resolved.endpoints[name] for address in endpoint.addresses]
         for address in own:
-            yield SenderAddress("neighbours", uplink, there.uplink_mac, address.address), f"subnet {subnet}"
+            yield SenderAddress("neighbours", uplink, there.uplink_mac, address.address), Subject.subnet(subnet)
 
 
 # --- source filters ---------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def _own_addresses(view: HostView) -> Iterator[Owned]:
     """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
     for container in view.containers:
         endpoints = view.resolved.endpoints[container]
-        about = f"container {container}"
+        about = Subject.container(container)
         own = [address for endpoint in endpoints for address in endpoint.addresses]
         chain = PORT_ISOLATED if isolated_subnets(view.topology, container) else PORT
         for endpoint in endpoints:
@@ -232,7 +232,7 @@ def _forwarded(view: HostView) -> Iterator[Owned]:
     for (router, target), networks in prefixes.items():
         for network in collapse(iter(networks)):
             element = ForwardedPrefix(router.port, router.mac, plain_block(str(network)), target)
-            yield element, f"container {router.container}"
+            yield element, Subject.container(router.container)
 
 
 def _permissions(view: HostView) -> Iterator[Owned]:
@@ -244,11 +244,11 @@ def _permissions(view: HostView) -> Iterator[Owned]:
             if attachment.dhcp and view.subnet(endpoint).mode == "direct":
                 yield from _leases(view, endpoint)
             for word in attachment.allow:
-                yield LinkElement("dhcp_servers" if word == "dhcp-server" else "routers", endpoint.port), f"container {name}"
+                yield LinkElement("dhcp_servers" if word == "dhcp-server" else "routers", endpoint.port), Subject.container(name)
 
 
 def _leases(view: HostView, endpoint: Endpoint) -> Iterator[Owned]:
-    about = f"container {endpoint.container}"
+    about = Subject.container(endpoint.container)
     yield LinkElement("dhcp_clients", endpoint.port), about
     for lease in find_leases(view, endpoint):
         if ":" in lease:
@@ -282,7 +282,7 @@ def _policies(view: HostView) -> Iterator[Owned]:
             products = subtract(products, earlier)
             earlier += products
             for product in products:
-                yield _traffic_of(product, family, is_outbound=is_outbound), f"policy {policy.ends}"
+                yield _traffic_of(product, family, is_outbound=is_outbound), policy.subject
 
 
 def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:

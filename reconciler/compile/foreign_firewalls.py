@@ -21,12 +21,12 @@ Ports = tuple[str, int, int]
 
 def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Drop, ...]:
     """The rules that certainly drop packets that the file allows. None on a host without a bridge of the topology."""
-    if state is None or not bridge_names(state):
+    drops = [each for each in facts.foreign if isinstance(each, PacketDrop)]
+    if not drops or state is None or not bridge_names(state):
         return ()
     # Only drops of the usual port are searched (`kernel.netfilter.foreign_drops`).
     tunnels = {record.title for record in state.records.values() if isinstance(record, Tunnel) and record.is_usual}
     promised = tuple(_promised(topology))
-    drops = (each for each in facts.foreign if isinstance(each, PacketDrop))
     return tuple(drop for drop in drops if _is_certain(drop, promised, tunnels=tunnels))
 
 

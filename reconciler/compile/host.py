@@ -35,6 +35,7 @@ from reconciler.state.container_spec import HELD, HOLDER, OWN, HolderSpec
 from reconciler.state.engines import ENGINES
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Attachment, Container, Subnet
 
 
@@ -68,19 +69,21 @@ def _host_subnet(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
     yield from gateway_settings(view, host_subnet)
     for own in host_subnet.addresses:
         yield from connect(
-            HOST, host_subnet.bridge, own, host_subnet.ref, f"subnet {host_subnet.subnet}", announced=host_subnet.is_inhabited
+            HOST, host_subnet.bridge, own, host_subnet.ref, Subject.subnet(host_subnet.subnet), announced=host_subnet.is_inhabited
         )
 
 
 def _direct_host_subnet(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[Record]:
     """A bridge that replaces the uplink: it has its hardware address, its MTU, and its addresses."""
-    yield from link_settings(Role.LAN_BRIDGE, HOST, host_subnet.bridge, host_subnet.ref, f"subnet {host_subnet.subnet}", (4,))
+    yield from link_settings(Role.LAN_BRIDGE, HOST, host_subnet.bridge, host_subnet.ref, Subject.subnet(host_subnet.subnet), (4,))
     bridge = bridge_of(view, host_subnet)
     yield from bridge.make()
     yield from bridge.uplink(lan.uplink)
 
 
-def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
+def connect(
+    netns: str, dev: str, own: Assigned, link: Ref, about: Subject, *, announced: bool = False
+) -> Iterator[Address | Route]:
     """An address, and the connected route of its prefix."""
     address = Address(netns=netns, dev=dev, cidr=own.cidr, link=link, announced=announced, about=about)
     yield address
@@ -95,7 +98,7 @@ def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, annou
     )
 
 
-def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, about: str) -> Route:
+def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, about: Subject) -> Route:
     """The default route of a family via the neighbor `via`."""
     return Route(
         netns=netns,
@@ -206,7 +209,7 @@ def _dhcp(container: str, endpoint: Endpoint, subnet: Subnet, attachment: Attach
         yield Dhcp(netns=netns, container=container, dev=dev, default=attachment.default, link=link)
 
 
-def _connect_endpoint(endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
+def _connect_endpoint(endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, link: Ref, about: Subject) -> Iterator[Record]:
     """An address of a container; in a LAN, the LAN's gateway is its next hop."""
     netns, dev = container_netns(endpoint.container), endpoint.interface
     yield from connect(netns, dev, own, link, about, announced=host_subnet.is_inhabited)
@@ -273,7 +276,7 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
 
 def _endpoint_records(endpoint: Endpoint, host_subnet: HostSubnet, link: Ref) -> Iterator[Record]:
     """The addresses of a container in a subnet of netctl's, and its neighbor entries there."""
-    netns, dev, about = container_netns(endpoint.container), endpoint.interface, f"container {endpoint.container}"
+    netns, dev, about = container_netns(endpoint.container), endpoint.interface, Subject.container(endpoint.container)
     for own in endpoint.addresses:
         yield from _connect_endpoint(endpoint, host_subnet, own, link, about)
         gateway = host_subnet.gateway(own.family)

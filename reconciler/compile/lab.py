@@ -34,6 +34,7 @@ from reconciler.state.lab import OUTSIDE_INTERFACES, OUTSIDE_NETNS, ROUTER_NETNS
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import LAB, LAB_UPLINK, lab_netns
+from reconciler.state.subject import LAB_SUBJECT
 from reconciler.state.uapi import HOST_LENGTH
 from reconciler.topology.types import Host, Subnet, Topology
 
@@ -114,10 +115,10 @@ def _outside(topology: str) -> Iterator[Record]:
         peer_owner=Netns.ref_of(OUTSIDE_NETNS),
     )
     yield cable
-    yield from link_settings(Role.LAB_ROUTER, ROUTER_NETNS, cable.name, cable.ref, "lab router", (4,))
+    yield from link_settings(Role.LAB_ROUTER, ROUTER_NETNS, cable.name, cable.ref, LAB_SUBJECT, (4,))
     for own in OUTSIDE_ADDRESSES:
         router = first_address(own.network)
-        yield from connect(ROUTER_NETNS, cable.name, Assigned(own.family, router, own.network), cable.ref, "lab router")
+        yield from connect(ROUTER_NETNS, cable.name, Assigned(own.family, router, own.network), cable.ref, LAB_SUBJECT)
         yield from connect(OUTSIDE_NETNS, LAB_UPLINK, own, cable.ref, cable.subject)
         yield default_route(OUTSIDE_NETNS, LAB_UPLINK, own, router, cable.ref, cable.subject)
 

@@ -14,6 +14,7 @@ from reconciler.kinds.settings.link_settings import If, Role
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.subject import Subject
 from reconciler.state.uapi import HOST_LENGTH
 
 
@@ -96,7 +97,7 @@ def host_neighbors(
     mac = shim_mac(view.topology.name, host_subnet.host, host_subnet.subnet)
     for address in host_subnet.lan.own:
         if address.family == own.family:
-            about = f"container {endpoint.container}"
+            about = Subject.container(endpoint.container)
             yield Neighbor(
                 netns=container_netns(endpoint.container),
                 dev=endpoint.interface,

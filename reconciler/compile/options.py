@@ -16,6 +16,7 @@ from reconciler.kinds.settings.qdisc import Qdisc
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Attachment, Subnet
 
 PLACEHOLDER = "IFNAME"
@@ -31,7 +32,7 @@ def link_of(endpoint: Endpoint, subnet: Subnet) -> Ref:
 def compile_options(endpoint: Endpoint, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
     """The records of one endpoint's options."""
     netns, dev, link = container_netns(endpoint.container), endpoint.interface, link_of(endpoint, subnet)
-    about = f"container {endpoint.container}"
+    about = Subject.container(endpoint.container)
     ingress, egress = attachment.rates
     if ingress:
         yield Qdisc(netns=HOST, dev=endpoint.port, link=link, about=about, rate_bytes=ingress)

@@ -30,6 +30,7 @@ from reconciler.kinds.addressing.route import Route
 from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
+from reconciler.state.subject import Subject
 from reconciler.state.uapi import HOST_LENGTH
 
 
@@ -52,7 +53,7 @@ def remotes_of(view: HostView, subnet: str) -> Iterator[RemoteEndpoint]:
 
 def compile_overlay(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
     """The records that join a host subnet to its peers; none if it has no peers."""
-    about = f"subnet {host_subnet.subnet}"
+    about = Subject.subnet(host_subnet.subnet)
     yield from _tunnels(view, host_subnet)
     uplink = view.egress
     for peer in host_subnet.peers:
@@ -72,10 +73,12 @@ def _tunnels(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
         overlay = overlay_of(end)
         yield from bridge_of(view, host_subnet).tunnel(overlay.link(view.topology.name, host_subnet, end))
         for remote in end.remotes:
-            yield from overlay.entries(end, remote, BROADCAST_MAC, f"subnet {host_subnet.subnet}")
+            yield from overlay.entries(end, remote, BROADCAST_MAC, Subject.subnet(host_subnet.subnet))
 
 
-def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, remote: RemoteEndpoint, about: str) -> Iterator[Record]:
+def _tunnelled(
+    view: HostView, host_subnet: HostSubnet, peer: RemoteHost, remote: RemoteEndpoint, about: Subject
+) -> Iterator[Record]:
     end = host_subnet.tunnel_to(peer)
     yield from overlay_of(end).entries(end, peer.hops[0], remote.mac, about)
     yield from bridge_of(view, host_subnet).entries_behind(end, remote.mac)
@@ -104,7 +107,7 @@ def _own(host_subnet: HostSubnet, family: int) -> Ref | None:
 
 def _routed(topology: str, host_subnet: HostSubnet, peer: RemoteHost, remote: RemoteEndpoint, uplink: Egress) -> Iterator[Record]:
     """The host's own packets have its address in the subnet, by which the remote host knows it."""
-    about = f"subnet {host_subnet.subnet}"
+    about = Subject.subnet(host_subnet.subnet)
     for own in remote.addresses:
         gateway = host_subnet.gateway(own.family)
         source = Address.ref_of(HOST, host_subnet.bridge, gateway.cidr) if gateway else None
@@ -122,7 +125,7 @@ def _routed(topology: str, host_subnet: HostSubnet, peer: RemoteHost, remote: Re
 
 
 def _uplink_route(
-    topology: str, own: Assigned, peer: RemoteHost, uplink: Egress, about: str, src: str = "", source: Ref | None = None
+    topology: str, own: Assigned, peer: RemoteHost, uplink: Egress, about: Subject, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
         netns=HOST,
@@ -170,7 +173,7 @@ def compile_detours(view: HostView) -> Iterator[Route]:
                         # A next hop of the family exists if the shared subnet has the family.
                         if host_subnet.gateway(own.family) and own.address not in seen:
                             seen.add(own.address)
-                            yield _uplink_route(topology.name, own, peer, uplink, f"subnet {host_subnet.subnet}")
+                            yield _uplink_route(topology.name, own, peer, uplink, Subject.subnet(host_subnet.subnet))
 
 
 def _detour(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, endpoint: Endpoint, seen: set[str]) -> Iterator[Route]:
@@ -190,5 +193,5 @@ def _detour(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, endpoint:
             via=gateway.address,
             address=_own(host_subnet, own.family),
             connected=Route.ref_of(HOST, own.family, here.network, host_subnet.bridge),
-            about=f"subnet {host_subnet.subnet}",
+            about=Subject.subnet(host_subnet.subnet),
         )

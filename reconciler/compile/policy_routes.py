@@ -14,6 +14,7 @@ from reconciler.compile.view import HostView
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.route import Route
 from reconciler.state.ref import container_netns
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Container, Party, Topology
 
 
@@ -44,7 +45,7 @@ def _routes(view: HostView, container: Container, chosen: tuple[Endpoint, Assign
                     via=gateway.address,
                     address=Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None,
                     connected=Route.ref_of(netns, own.family, own.network, dev),
-                    about=f"container {container.name}",
+                    about=Subject.container(container.name),
                 )
 
 

@@ -10,6 +10,7 @@ from reconciler.compile.view import HostView
 from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
 from reconciler.kinds.settings.sysctl import FORWARDING, Sysctl, forwarding_before, written_before
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Attachment
 
 
@@ -68,7 +69,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
                 value=row.value,
                 owner=host_subnet.ref,
                 after=forwarding_before(row.key(host_subnet.bridge)),
-                about=f"subnet {host_subnet.subnet}",
+                about=Subject.subnet(host_subnet.subnet),
             )
 
 
@@ -79,7 +80,8 @@ def container_settings(endpoint: Endpoint, attachment: Attachment, link: Ref, ci
     if attachment.dhcp:
         families |= {4, 6} if If.ADVERTISED in circumstances else {4}
     chosen = {key for key, _ in chosen_settings(endpoint, attachment)}
-    yield from link_settings(Role.CONTAINER, netns, dev, link, f"container {endpoint.container}", families, circumstances, chosen)
+    about = Subject.container(endpoint.container)
+    yield from link_settings(Role.CONTAINER, netns, dev, link, about, families, circumstances, chosen)
 
 
 def link_settings(
@@ -87,7 +89,7 @@ def link_settings(
     netns: str,
     dev: str,
     link: Ref,
-    about: str,
+    about: Subject,
     families: Iterable[int],
     circumstances: Iterable[If] = (),
     chosen: Collection[str] = (),

@@ -10,6 +10,7 @@ from reconciler.compile.underlay import uplink_mac_of, uplink_of
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, Ref
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.types import Host, Subnet, Topology
 
@@ -21,7 +22,7 @@ class Egress:
     dev: str
     uplink: Ref | None = None
     bridge: Ref | None = None
-    about: str = ""
+    about: Subject = HOST_SUBJECT
     """The owner of the bridge, for users: `subnet lan`."""
 
 
@@ -65,7 +66,7 @@ class HostView:
         )
         host_subnet = next(taken_in, None)
         return (
-            Egress(host_subnet.bridge, Uplink.ref_of(HOST, name), host_subnet.ref, f"subnet {host_subnet.subnet}")
+            Egress(host_subnet.bridge, Uplink.ref_of(HOST, name), host_subnet.ref, Subject.subnet(host_subnet.subnet))
             if host_subnet
             else Egress(name)
         )

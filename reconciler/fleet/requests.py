@@ -26,7 +26,8 @@ def read_host(session: Session) -> HostFacts:
 def plan_host(session: Session, desired: HostState, *, document: bool) -> HostPlan:
     """The plan of the host for a desired state, checked."""
     known, session.planned = session.planned, None
-    request = protocol.Plan(host=session.target.host, desired=None if known is desired else desired, document=document)
+    changed, gone = (desired, ()) if known is None else desired.since(known)
+    request = protocol.Plan(host=session.target.host, desired=changed, document=document, is_change=known is not None, gone=gone)
     answer = session.call(request)
     session.planned = desired
     with session.reading(request):

@@ -156,6 +156,7 @@ class Namespaces:
 
     def run(self, netns: str, work: Callable[[], T]) -> T:
         """The result of `work` inside the namespace, in a thread of its own. Sockets that `work` opens stay there."""
+        self.identity(netns)
 
         def body() -> T:
             self._enter(netns)
@@ -195,7 +196,6 @@ class Namespaces:
 
     def _enter(self, netns: str) -> None:
         """Move the calling thread there. HostError if that is no namespace, or no longer one."""
-        self.identity(netns)
         try:
             enter(self.path(netns))
         except OSError as error:

@@ -26,9 +26,9 @@ def bridge_names(state: HostState | None) -> tuple[str, ...]:
     """
     kinds = {kind.kind for kind in BRIDGES.values()}
     names: dict[str, None] = {}
-    for record in state.records.values() if state else ():
-        if record.ref.kind in kinds:
-            names[record.ref.name] = None
+    for ref, record in state.records.items() if state else ():
+        if ref.kind in kinds:
+            names[ref.name] = None
         elif isinstance(record, Veth) and record.netns == HOST and record.master:
             names[record.master] = None
     return tuple(names)

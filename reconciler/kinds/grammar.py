@@ -24,7 +24,6 @@ from reconciler.state.record import Record
 
 WORD = r"[a-zA-Z0-9_-]{0,64}"
 FIELDS: Mapping[str, str] = {
-    "about": LINE,
     "actions": r"[ -~]{0,131072}",
     "address": ADDRESS,
     "alias": TEXT,

@@ -14,6 +14,7 @@ from reconciler.kinds.links import LINKS
 from reconciler.kinds.links.marks import is_direct
 from reconciler.state.ref import Ref, is_lab_netns
 from reconciler.state.snapshot import Snapshot
+from reconciler.state.subject import Subject
 
 INTERFACE_KINDS = tuple(dict.fromkeys((*LINKS, *BRIDGES.values())))
 
@@ -26,7 +27,7 @@ class Interface(NamedTuple):
 
     name: str
     link: Ref
-    about: str
+    about: Subject
     is_addressed: bool
 
 

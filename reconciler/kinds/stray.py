@@ -34,7 +34,7 @@ from reconciler.state.steps.addresses import StrayRouteAdd, StrayRouteDelete
 from reconciler.state.steps.links import AltnameDelete, LinkDelete, LinkRename, LinkSet, QdiscDelete
 from reconciler.state.steps.namespaces import SysctlWrite
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import container_in, subject_in
+from reconciler.state.subject import Subject, subject_in
 from reconciler.state.uapi import IPV6_MTU_MIN
 
 NO_QUEUES = ("", "noqueue")
@@ -48,14 +48,14 @@ class Stray(Record):
     """The common part of all strays: `number` distinguishes those that look the same."""
 
     number: int
-    about: str
+    about: Subject
 
     @property
     def is_remnant(self) -> bool:
         return True
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @classmethod
@@ -215,7 +215,7 @@ def find_strays(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
 
 
 def _find_routes(snapshot: Snapshot, desired: HostState) -> Iterator[StrayRoute]:
-    wanted: dict[str, dict[tuple[int, str, int], str]] = {}
+    wanted: dict[str, dict[tuple[int, str, int], Subject]] = {}
     for record in desired.records.values():
         if isinstance(record, Route | StrayRoute):
             wanted.setdefault(record.netns, {})[record.family, record.dst, record.metric] = record.about
@@ -310,7 +310,7 @@ def _find_queues(snapshot: Snapshot) -> Iterator[StrayQueue]:
         limited = {rate.index for rate in namespace.rates}
         for index, end in ends.items():
             link = namespace.links[index]
-            queue = link.qdisc if link.kind in QUEUELESS and container_in(end.about) else ""
+            queue = link.qdisc if link.kind in QUEUELESS and end.about.container_name else ""
             if queue not in NO_QUEUES and index not in limited:
                 yield StrayQueue(netns=netns, number=1, about=end.about, dev=end.name, queue=queue)
 

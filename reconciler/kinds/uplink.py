@@ -42,7 +42,7 @@ from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete, OvsPortSet
 from reconciler.state.steps.step import Step
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 from reconciler.state.uapi import SCOPE_LINK
 
@@ -58,7 +58,7 @@ class Uplink(Record):
     bridge: str
     settled: bool = True
     """Whether all addresses and routes of the uplink are on the bridge."""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `subnet lan`."""
     datapath: str = ""
     """The datapath of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
@@ -89,7 +89,7 @@ class Uplink(Record):
         return (FirewallTable.ref_of(HOST, "inet"), FirewallTable.ref_of(HOST, "bridge"), loose, *passing)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase:

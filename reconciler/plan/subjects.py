@@ -11,15 +11,15 @@ from types import MappingProxyType
 
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.subject import LentNames
+from reconciler.state.subject import LentNames, Subject
 
 
-def names_lent_by(records: Iterable[Record]) -> dict[str, str]:
+def names_lent_by(records: Iterable[Record]) -> dict[str, Subject]:
     """By name: the subject of the record that lends it; of several records, the last."""
     return {name: record.subject for record in records for name in record.names_lent if name}
 
 
-def subjects_of(records: Iterable[Record], everywhere: Mapping[str, str] = MappingProxyType({})) -> dict[Ref, str]:
+def subjects_of(records: Iterable[Record], everywhere: Mapping[str, Subject] = MappingProxyType({})) -> dict[Ref, Subject]:
     """The subject of every record of one host. `everywhere` are the names that the records of all hosts lend."""
     records = tuple(records)
     names = LentNames(names_lent_by(records), everywhere)

@@ -12,17 +12,17 @@ ten. `verbose` prints every change instead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
 
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.record import Change, Record
-from reconciler.state.subject import HOST_SUBJECT, ROOTED, container_in, order_of
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.state.summary import InterfaceFacts, Phrase
 from reconciler.state.visible import visible_line
 
@@ -37,7 +37,7 @@ class Line:
     """The change of one subject: `sign` is +, ~ or -."""
 
     sign: str
-    subject: str
+    subject: Subject
     text: str
 
 
@@ -67,45 +67,44 @@ def _sides(host: HostPlan) -> list[Record]:
     return [record for change in host.changes for record in (change.before, change.after) if record]
 
 
-def compile_lines(host: HostPlan, names: Mapping[str, str] = MappingProxyType({})) -> tuple[Line, ...]:
+def compile_lines(host: HostPlan, names: Mapping[str, Subject] = MappingProxyType({})) -> tuple[Line, ...]:
     """One line for each subject that changes, in an order of their own: subnets before containers.
 
     `names` are those that the records of all hosts lend (see `plan.subjects`).
     """
     subjects = subjects_of(_sides(host), names)
-    by_subject: dict[str, list[Change]] = {}
+    by_subject: dict[Subject, list[Change]] = {}
     for change in host.changes:
         by_subject.setdefault(subjects[change.ref], []).append(change)
-    return tuple(_line(subject, by_subject[subject]) for subject in sorted(by_subject, key=order_of))
+    return tuple(_line(subject, by_subject[subject]) for subject in sorted(by_subject, key=attrgetter("order")))
 
 
-def find_heirs(lines: Iterable[Line]) -> dict[str, str]:
+def find_heirs(lines: Iterable[Line]) -> dict[Subject, Subject]:
     """For each container that is deleted because of a change of `replicas`: the subject that replaces it, under another name."""
-    gone: set[str] = set()
-    fresh: set[str] = set()
+    gone: set[Subject] = set()
+    fresh: set[Subject] = set()
     for line in lines:
-        if container_in(line.subject) and line.sign != "~":
+        if line.subject.container_name and line.sign != "~":
             (fresh if line.sign == "+" else gone).add(line.subject)
-    first = {subject: f"{subject}-1" for subject in gone if f"{subject}-1" in fresh}
-    return first | {f"{subject}-1": subject for subject in fresh if f"{subject}-1" in gone}
+    first = {subject: subject.replica(1) for subject in gone if subject.replica(1) in fresh}
+    return first | {subject.replica(1): subject for subject in fresh if subject.replica(1) in gone}
 
 
-def _with_heir(line: Line, heirs: dict[str, str]) -> Line:
+def _with_heir(line: Line, heirs: dict[Subject, Subject]) -> Line:
     if line.sign != "-" or line.subject not in heirs:
         return line
-    name = heirs[line.subject].partition(" ")[2]
-    return replace(line, text=f"{line.text}; `replicas` renames it: {name} is created in its place")
+    heir = heirs[line.subject]
+    return replace(line, text=f"{line.text}; `replicas` renames it: {heir.name} is created in its place")
 
 
-def _line(subject: str, changes: Sequence[Change]) -> Line:
+def _line(subject: Subject, changes: Sequence[Change]) -> Line:
     records = [change.record for change in changes]
     fresh = all(change.before is None for change in changes if not (change.after and is_inherited(change.after)))
     gone = all(change.after is None for change in changes)
     if fresh or gone:
         sign, verb = ("+", "add") if fresh else ("-", "remove")
-        sort = subject.partition(" ")[0]
         # A policy has no record of its own: its elements define it.
-        if sort not in ROOTED or any(sort in record.root_of for record in records):
+        if not subject.is_rooted or any(subject.sort in record.root_of for record in records):
             return Line(sign, subject, summarise(records, subject))
         if any(record.is_attachment for record in records):
             return Line("~", subject, f"{verb} {summarise(records, subject)}")
@@ -128,7 +127,7 @@ def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
         yield from type(groups[word][0].record).describe_changes(groups[word])
 
 
-def summarise(records: Sequence[Record], subject: str = "") -> str:
+def summarise(records: Sequence[Record], subject: Subject | None = None) -> str:
     """The summary of a container, subnet or host from an outside view."""
     if subject == HOST_SUBJECT:
         rest = [record for record in records if not record.is_named]
@@ -158,33 +157,26 @@ def _count(records: Sequence[Record]) -> str:
 
 
 def _short_lines(lines: Sequence[Line], palette: Palette) -> list[str]:
-    folded = list(fold(lines))
-    width = min(32, max(len(line.subject) for line in folded))
-    return [_paint(line.sign, f"  {line.sign} {line.subject:{width}}  {line.text}".rstrip(), palette) for line in folded]
+    rows = list(_fold(lines))
+    width = min(32, max(len(title) for _, title, _ in rows))
+    return [_paint(sign, f"  {sign} {title:{width}}  {text}".rstrip(), palette) for sign, title, text in rows]
 
 
-def fold(lines: Iterable[Line]) -> Iterator[Line]:
-    """Replicas (`worker-1` … `worker-3`) that are all added, or all removed, become one line."""
-    for (sign, stem), group in groupby(lines, key=lambda line: (line.sign, stem_of(line.subject))):
+def _fold(lines: Iterable[Line]) -> Iterator[tuple[str, str, str]]:
+    """Sign, title and text of each line. Replicas (`worker-1` … `worker-3`) that are all added, or all removed, share one."""
+    for (sign, stem), group in groupby(lines, key=lambda line: (line.sign, line.subject.stem)):
         alike = list(group)
         if sign == "~" or not stem or len(alike) < FOLD:
-            yield from alike
+            yield from ((line.sign, str(line.subject), line.text) for line in alike)
             continue
-        last = alike[-1].subject.rpartition(" ")[2]
-        yield Line(sign, f"{alike[0].subject} .. {last}", f"{len(alike):,} replicas, the first with {alike[0].text}")
+        yield sign, alike[0].subject.through(alike[-1].subject), f"{len(alike):,} replicas, the first with {alike[0].text}"
 
 
-def stem_of(subject: str) -> str:
-    """`container worker` of `container worker-12`; "" for a name without a number."""
-    found = re.fullmatch(r"(.+)-\d+", subject)
-    return found.group(1) if found else ""
-
-
-def _verbose_lines(host: HostPlan, palette: Palette, names: Mapping[str, str]) -> Iterator[str]:
+def _verbose_lines(host: HostPlan, palette: Palette, names: Mapping[str, Subject]) -> Iterator[str]:
     subjects = subjects_of(_sides(host), names)
-    ordered = sorted(host.changes, key=lambda change: order_of(subjects[change.ref]))
+    ordered = sorted(host.changes, key=lambda change: subjects[change.ref].order)
     for subject, group in groupby(ordered, key=lambda change: subjects[change.ref]):
-        yield f"  {visible_line(subject)}"
+        yield f"  {visible_line(str(subject))}"
         for change in group:
             sign = "+" if change.before is None else "-" if change.after is None else "~"
             along = " (deleted with its parent)" if change.implied else ""

@@ -21,6 +21,7 @@ from reconciler.state.codec import listed_fields, tag_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import Subject
 
 PLAN_PATH, STATUS_PATH = Path("schemas/plan.schema.json"), Path("schemas/status.schema.json")
 
@@ -34,6 +35,8 @@ REF: Schema = {
     "additionalProperties": False,
 }
 """Pydantic takes a named tuple for an array."""
+SUBJECT: Schema = {"type": "string"}
+"""For the same reason. It is written in place of each reference."""
 
 
 class _Generator(GenerateJsonSchema):
@@ -84,12 +87,24 @@ def _json_schema(cls: type, title: str, held: Iterable[type] = ()) -> Schema:
     adapters: list[tuple[str, Literal["validation"], TypeAdapter[Any]]]
     adapters = [(each.__name__, "validation", TypeAdapter(each)) for each in (cls, *held)]
     found, shared = TypeAdapter.json_schemas(adapters, schema_generator=_Generator)
+    definitions = {name: _with_subjects(schema) for name, schema in sorted(shared["$defs"].items()) if name != Subject.__name__}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
         **found[cls.__name__, "validation"],
-        "$defs": dict(sorted(shared["$defs"].items())),
+        "$defs": definitions,
     }
+
+
+def _with_subjects(schema: Any) -> Any:
+    """The schema with `SUBJECT` in place of each reference to a subject."""
+    if isinstance(schema, list):
+        return [_with_subjects(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema == {"$ref": f"#/$defs/{Subject.__name__}"}:
+        return SUBJECT
+    return {key: _with_subjects(value) for key, value in schema.items()}
 
 
 def render_schema(schema: Schema) -> str:

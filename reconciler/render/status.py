@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
 
 from reconciler.plan.document import HostPlan
 from reconciler.plan.subjects import subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
-from reconciler.render.plan import FOLD, stem_of, summarise
+from reconciler.render.plan import FOLD, summarise
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import container_of
-from reconciler.state.subject import container_in, order_of, subject_of
+from reconciler.state.subject import Subject
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
@@ -47,7 +48,7 @@ class Item:
     run it and does not, and if netctl has done all that is possible without it.
     """
 
-    subject: str
+    subject: Subject
     state: str
     summary: str
     differences: tuple[Difference, ...] = listed()
@@ -131,14 +132,14 @@ def compile_status(
 def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, waiting: Mapping[str, str]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
-    wanted: dict[str, list[Record]] = {}
+    wanted: dict[Subject, list[Record]] = {}
     for ref, record in desired.records.items():
         wanted.setdefault(subjects[ref], []).append(record)
-    changed: dict[str, list[Change]] = {}
+    changed: dict[Subject, list[Change]] = {}
     for change in plan.changes:
         changed.setdefault(subjects[change.ref], []).append(change)
-    idle = {subject_of(name): reason for name, reason in waiting.items()}
-    names = sorted({*wanted, *changed, *idle}, key=order_of)
+    idle = {Subject.container(name): reason for name, reason in waiting.items()}
+    names = sorted({*wanted, *changed, *idle}, key=attrgetter("order"))
     leases = _leases(desired, facts)
     items = tuple(
         Item(name, WAITING, idle[name])
@@ -149,21 +150,21 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, wa
     return HostStatus(plan.host, _worst(items), items)
 
 
-def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
+def _leases(desired: HostState, facts: HostFacts | None) -> dict[Subject, str]:
     """The addresses that a LAN gave to containers, by subject."""
     wanted = [fact for record in desired.records.values() for fact in record.interface_facts]
     asking = {container_of(fact.netns) for fact in wanted if fact.is_leased}
     fixed = {fact.address.partition("/")[0] for fact in wanted}
-    found: dict[str, str] = {}
+    found: dict[Subject, str] = {}
     for lease in facts.leases if facts else ():
         if lease.container in asking and lease.address not in fixed:
-            subject = f"container {lease.container}"
+            subject = Subject.container(lease.container)
             lease_text = f"lease {lease.address} on {lease.subnet}"
             found[subject] = f"{found[subject]}, {lease_text}" if subject in found else lease_text
-    return {**{f"container {name}": "no lease yet" for name in asking}, **found}
+    return {**{Subject.container(name): "no lease yet" for name in asking}, **found}
 
 
-def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
+def _item(subject: Subject, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
         return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted, subject), lease))))
     differences = tuple(Difference(c.ref.kind, c.ref.name, describe_difference(c)) for c in changes)
@@ -218,26 +219,26 @@ def _agent_lines(agent: AgentStatus, palette: Palette) -> Iterator[str]:
         yield palette.red(f"  error: {visible_line(agent.error)}")
 
 
-def _fold(items: Sequence[Item]) -> Iterator[Item]:
-    """Replicas that are in step become one line."""
-    for (state, stem), group in groupby(items, key=lambda item: (item.state, stem_of(item.subject))):
+def _fold(items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
+    """Each item with its title. Replicas that are in step become one line."""
+    for (state, stem), group in groupby(items, key=lambda item: (item.state, item.subject.stem)):
         alike = list(group)
         if state not in (IN_STEP, MISSING) or not stem or len(alike) < FOLD:
-            yield from alike
+            yield from ((str(item.subject), item) for item in alike)
             continue
-        last = alike[-1].subject.rpartition(" ")[2]
-        yield Item(f"{alike[0].subject} .. {last}", state, f"{len(alike):,} replicas, the first with {alike[0].summary}")
+        summary = f"{len(alike):,} replicas, the first with {alike[0].summary}"
+        yield alike[0].subject.through(alike[-1].subject), Item(stem, state, summary)
 
 
 def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
     paint = palette.green if host.state == IN_STEP else palette.yellow if host.state == DRIFTED else palette.red
     yield f"{palette.bold(visible_line(host.host if host.host == 'lab' else f'host {host.host}'))}: {paint(host.state)}"
-    items = tuple(_fold(host.items)) if not host.connections else host.items
-    width = min(32, max((len(visible_line(item.subject)) for item in items), default=0))
-    for item in items:
+    items = tuple(_fold(host.items)) if not host.connections else tuple((str(item.subject), item) for item in host.items)
+    width = min(32, max((len(visible_line(title)) for title, _ in items), default=0))
+    for title, item in items:
         colour = {IN_STEP: palette.green, DRIFTED: palette.yellow, WAITING: palette.yellow}.get(item.state, palette.red)
-        yield f"  {visible_line(item.subject):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
-        if counted := render_connections(host.connections, container_in(item.subject)):
+        yield f"  {visible_line(title):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
+        if counted := render_connections(host.connections, item.subject.container_name):
             yield f"  {'':{width}}            {counted}"
         if item.state == DRIFTED:
             texts = list(dict.fromkeys(difference.text for difference in item.differences))  # several sets may have equal texts

@@ -13,6 +13,7 @@ from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, Result
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.listed import listed
+from reconciler.state.subject import Subject
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
@@ -76,7 +77,7 @@ def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, e
     lines: list[str] = []
     near = [row for row in document.probes if row.section in (IN_SUBNETS, WITH_HOST)]
     for subnet in dict.fromkeys(row.subnet for row in near):
-        lines += [palette.bold(f"subnet {subnet}"), *_matrix([row for row in near if row.subnet == subnet], palette), ""]
+        lines += [palette.bold(str(Subject.subnet(subnet))), *_matrix([row for row in near if row.subnet == subnet], palette), ""]
     for section, title in TITLES.items():
         rows = [row for row in document.probes if row.section == section]
         if rows:

@@ -10,6 +10,7 @@ milliseconds each way.
     Ref                  {"kind", "netns", "name"}
     one of several       as its dataclass, with "type" in front: "foreign-route" of ForeignRoute
     an IP address        its text, or that of a network
+    Subject              its text
     tuple, frozenset     a list (a frozenset in order)
     Mapping              an object; keys are text, or numbers written as text
 """
@@ -21,6 +22,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from reconciler.state.decoders import (
@@ -32,6 +34,7 @@ from reconciler.state.decoders import (
     UnfitError,
     choice_decoder,
     decode_ref,
+    decode_subject,
     ip_decoder,
     scalar_decoder,
     unfit,
@@ -43,6 +46,7 @@ from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch, uplinks
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import SUBJECTS_MAX, Subject
 
 T = TypeVar("T")
 
@@ -82,7 +86,7 @@ class Codec:
 
     def encode(self, value: object) -> Json:
         """The JSON form of a dataclass of the project, or of a tuple, mapping or scalar of such."""
-        if isinstance(value, tuple) and not isinstance(value, Ref):
+        if isinstance(value, tuple) and not isinstance(value, (Ref, Subject)):
             return [self.encode(item) for item in value]
         if isinstance(value, Mapping):
             return {str(key): self.encode(item) for key, item in value.items()}
@@ -118,6 +122,8 @@ class Codec:
             return self.encode
         if kind in IP_FORMS:
             return str
+        if kind is Subject:
+            return lru_cache(SUBJECTS_MAX)(str)
         if kind is Ref:
             return lambda ref: {"kind": ref[0], "netns": ref[1], "name": ref[2]}
         if kind is HostState:
@@ -201,6 +207,8 @@ class Codec:
             return NEVER, self._tagged_decoder("step", self.steps)
         if kind is Ref:
             return NEVER, decode_ref
+        if kind is Subject:
+            return NEVER, decode_subject
         if kind is HostState:
             records = self._list_decoder(self._decoder(Record))
             return NEVER, lambda data: HostState.of(records(data))

@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.ref import Ref
+from reconciler.state.subject import Subject, parse_subject
 
 Json = Any
 """A value that json.dumps accepts: None, bool, int, float, str, list, dict."""
@@ -69,6 +70,16 @@ def decode_ref(data: Json) -> Ref:
     if not type(ref[0]) is type(ref[1]) is type(ref[2]) is str:
         raise UnfitError("a Ref that is not three texts")
     return ref
+
+
+def decode_subject(data: Json) -> Subject:
+    """The subject of its text."""
+    if type(data) is not str:
+        raise unfit(data, "a subject")
+    try:
+        return parse_subject(data)
+    except ValueError:
+        raise UnfitError("text in place of a subject") from None
 
 
 def decode_number_key(key: str) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Literal, TypeVar
 
 from reconciler.state.foreign import ForeignResource, HostPortRange, PortRange
@@ -30,6 +31,46 @@ class HostState:
             if held is not record and held != record:
                 raise ValueError(f"two records for {ref}")
         return cls(by_ref)
+
+    def since(self, before: HostState) -> tuple[HostState, tuple[Ref, ...]]:
+        """What differs from `before`, also in a field that does not count in a comparison; and what is no longer there."""
+        known = before.records
+        changed = {
+            ref: record
+            for ref, record in self.records.items()
+            if (held := known.get(ref)) is not record and (held is None or not is_identical(held, record))
+        }
+        return HostState(changed), tuple(ref for ref in known if ref not in self.records)
+
+    def sharing(self, before: HostState) -> HostState:
+        """The same state, with the records of `before` in place of identical ones: so two states take the memory of one."""
+        held = before.records
+        return HostState(
+            {
+                ref: known if (known := held.get(ref)) is not None and is_identical(known, record) else record
+                for ref, record in self.records.items()
+            }
+        )
+
+    def with_changes(self, changed: HostState, gone: Iterable[Ref]) -> HostState:
+        """The inverse: the state that differs from this one so."""
+        records = {**self.records, **changed.records}
+        for ref in gone:
+            records.pop(ref, None)
+        return HostState(records)
+
+
+_fields: dict[type, Callable[[Record], tuple[object, ...]]] = {}
+"""By class, what returns all fields of its records."""
+
+
+def is_identical(one: Record, other: Record) -> bool:
+    """Whether all fields of two records are equal: `==` leaves out those that only say whose a thing is."""
+    kind = type(one)
+    if kind not in _fields:
+        names = [each.name for each in fields(kind)]
+        _fields[kind] = attrgetter(*names, names[0])  # of one name it would not return a tuple
+    return kind is type(other) and _fields[kind](one) == _fields[kind](other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ They are deterministic: netctl finds its resources by them, and any host can com
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b32encode
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,8 @@ RESERVED_NAMES = ("host", "outside", "router", "lab")
 """Words that have a meaning of their own where a name of the file can stand."""
 DIRECT = "direct"
 """The word in place of `bridge` in the alias of a bridge that contains the host's uplink: its addresses are the host's own."""
+
+_REPLICA = re.compile(r"(.+)-([0-9]+)", re.DOTALL)
 
 
 def _digest(*parts: str) -> bytes:
@@ -68,6 +71,17 @@ def seat_of(*parts: str) -> int:
 def vni_of(topology: str, subnet: str) -> int:
     """The number of a subnet's tunnels: 24 bits of the names' hash (RFC 7348), never 0."""
     return int.from_bytes(_digest("vni", topology, subnet)[:3], "big") or 1
+
+
+def replica_name(origin: str, number: int) -> str:
+    """The name of a container's replica: `worker-3`."""
+    return f"{origin}-{number}"
+
+
+def split_replica(name: str) -> tuple[str, int]:
+    """The inverse of `replica_name`; of a name without a number, the name and -1."""
+    found = _REPLICA.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, -1)
 
 
 @dataclass(frozen=True, slots=True)

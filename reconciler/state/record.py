@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import LentNames, subject_in
+from reconciler.state.subject import LentNames, Sort, Subject, subject_in
 from reconciler.state.summary import InterfaceFact, InterfaceFacts, Phrase
 
 InterfaceKey = tuple[str, str]
@@ -38,7 +38,7 @@ class Record:
 
     These descriptions follow those of single changes, in the order of the words.
     """
-    root_of: ClassVar[tuple[str, ...]] = ()
+    root_of: ClassVar[tuple[Sort, ...]] = ()
     """The sorts of subjects (`container`, `subnet`, `lab`, `host`) that exist exactly as long as this record."""
     is_attachment: ClassVar[bool] = False
     """Whether it attaches a container to a network. A container that stays can get and lose attachments."""
@@ -119,7 +119,7 @@ class Record:
         return self
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         """Its owner for users, as far as the record knows it: `container web`, `subnet front`, `lab`, or `host`."""
         return subject_in(self.netns)
 
@@ -133,7 +133,7 @@ class Record:
         """The names that identify its owner, in place of its own subject; the first that a record lends decides."""
         return ()
 
-    def subject_among(self, names: LentNames) -> str:
+    def subject_among(self, names: LentNames) -> Subject:
         """Its owner for users, given the names that records lend."""
         return next((names.here[name] for name in self.belongs_to_any_of if name in names.here), self.subject)
 

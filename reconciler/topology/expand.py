@@ -12,6 +12,7 @@ from reconciler.state.container_spec import SPEC_KEYS, ContainerSpec
 from reconciler.state.engines import ENGINES, Runtime
 from reconciler.state.foreign import TransportProtocol
 from reconciler.state.members import Selector
+from reconciler.state.naming import replica_name
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
@@ -101,7 +102,8 @@ def runtime_of(container: ContainerModel) -> Runtime:
 
 def names_of(origin: str, container: ContainerModel) -> list[str]:
     """The names of a container's replicas; its own name if it has none."""
-    return [origin] if container.replicas is None else [f"{origin}-{number}" for number in range(1, container.replicas + 1)]
+    count = container.replicas
+    return [origin] if count is None else [replica_name(origin, number) for number in range(1, count + 1)]
 
 
 def engine_name_of(topology: str, name: str, container: ContainerModel) -> str:

@@ -15,6 +15,7 @@ from reconciler.errors import Position
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.foreign import TransportProtocol
 from reconciler.state.members import Selector
+from reconciler.state.subject import Subject
 
 VXLAN_PORT = 4789
 """The usual UDP port of a VXLAN (IANA)."""
@@ -215,9 +216,9 @@ class Policy:
     ports: tuple[PortRange, ...] = ()
 
     @property
-    def ends(self) -> str:
-        """`from web to db`."""
-        return "from " + " to ".join(party.name or party.kind for party in (self.source, self.target))
+    def subject(self) -> Subject:
+        """The policy as the owner of what the firewall has for it."""
+        return Subject.policy(self.source.name or self.source.kind, self.target.name or self.target.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
 from reconciler.state.members import Selector
 from reconciler.state.record import Change
+from reconciler.state.ref import Ref
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack
@@ -126,10 +127,12 @@ class Plan(Request[LivePlan]):
     timeout_s: ClassVar[float | None] = LONG_S
     states: ClassVar[tuple[type, ...]] = (Idle, Planned)
     host: str
-    desired: HostState | None
-    """None for that of the last request of this kind."""
+    desired: HostState
     document: bool
     """Whether the plan is requested in full, with the fingerprint of the live state."""
+    is_change: bool = False
+    """Whether `desired` holds only what differs from the last request of this kind. `gone` is then what it no longer has."""
+    gone: tuple[Ref, ...] = ()
 
 
 class Prepare(Request[None]):

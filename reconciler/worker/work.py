@@ -107,7 +107,11 @@ class Work:
         return facts
 
     def _make_plan(self, request: protocol.Plan) -> LivePlan:
-        self._asked = self._desired = self._asked if request.desired is None else request.desired
+        if not request.is_change:
+            self._asked = request.desired
+        elif request.desired.records or request.gone:
+            self._asked = self._asked.with_changes(request.desired, request.gone)
+        self._desired = self._asked
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
         # The last reading lacks only settings that the topology was not known to need. It is used once.
         seen, self._seen = self._seen, None

@@ -20,6 +20,7 @@ from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Attachment
 
 Refusal = tuple[str, str]
@@ -92,9 +93,9 @@ class SubnetBridge(ABC):
         return self.view.topology.name
 
     @property
-    def about(self) -> str:
+    def about(self) -> Subject:
         """Its owner, for users."""
-        return f"subnet {self.host_subnet.subnet}"
+        return Subject.subnet(self.host_subnet.subnet)
 
     @property
     def alias(self) -> Alias:

@@ -47,6 +47,7 @@ from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.steps.openvswitch import SECURE, STANDALONE
+from reconciler.state.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class OpenVSwitch(SubnetBridge):
 
     def port(self, port: ContainerPort) -> Iterator[Record]:
         """The cable, its port in the database, and the rules for frames that the container sends."""
-        endpoint, about, host_subnet = port.endpoint, f"container {port.endpoint.container}", self.host_subnet
+        endpoint, about, host_subnet = port.endpoint, Subject.container(port.endpoint.container), self.host_subnet
         veth = Veth.ref_of(HOST, endpoint.port)
         yield self._cable(port, "", (), arp=False)
         marks = marks_of(self.topology, endpoint.container, endpoint.subnet)
@@ -196,7 +197,7 @@ class OpenVSwitch(SubnetBridge):
         ]
         return [*rules, *target_rules([address for endpoint in targets for address in addresses_of(endpoint)])]
 
-    def _hidden(self, port: str, link: Ref | None, about: str) -> Iterator[Record]:
+    def _hidden(self, port: str, link: Ref | None, about: Subject) -> Iterator[Record]:
         """Records by which only the bridge receives frames that arrive at a port.
 
         Open vSwitch in user space reads packets next to the host's stack. The host would accept those for its own
@@ -208,7 +209,7 @@ class OpenVSwitch(SubnetBridge):
         if link and self.view.has_ipv6(self.host_subnet.mtu):
             yield Sysctl(netns=HOST, key=interface_key(6, port, "disable_ipv6"), value="1", owner=link, about=about)
 
-    def _flows(self, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:
+    def _flows(self, port: str, rules: Iterable[Rule], about: Subject) -> Iterator[OvsFlow]:
         for table, priority, match, actions in rules:
             yield OvsFlow(
                 netns=HOST,

@@ -14,6 +14,7 @@ from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.set_elements import SetElement
 from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.state.record import Record
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Subnet, TunnelKind
 
 
@@ -33,7 +34,7 @@ class Overlay(ABC):
         """The link of an end; the bridge makes a port of it."""
 
     @abstractmethod
-    def entries(self, end: TunnelEnd, remote: str, mac: str, about: str) -> Iterator[Record]:
+    def entries(self, end: TunnelEnd, remote: str, mac: str, about: Subject) -> Iterator[Record]:
         """The records that map a hardware address to the end `remote`. BROADCAST_MAC stands for all broadcasts."""
 
     @abstractmethod

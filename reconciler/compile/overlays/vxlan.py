@@ -14,6 +14,7 @@ from reconciler.state.foreign import ForeignListener, ForeignTunnel
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of, vni_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Subnet
 
 
@@ -51,7 +52,7 @@ class VxlanOverlay(Overlay):
             altname=Vxlan.altname_of(alias, end.name),
         )
 
-    def entries(self, end: TunnelEnd, remote: str, mac: str, about: str) -> Iterator[Record]:
+    def entries(self, end: TunnelEnd, remote: str, mac: str, about: Subject) -> Iterator[Record]:
         """An entry of its forwarding database."""
         yield Fdb(netns=HOST, dev=end.name, mac=mac, remote=remote, link=end.ref, about=about)
 

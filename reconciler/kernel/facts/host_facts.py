@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -74,6 +75,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     foreign, docker_user = read_foreign(context, snapshot, interest, link.name if link else "", listeners)
     missing = read_missing(snapshot)
     slow = "" if missing else find_fast_path_fault(snapshot)
+    derived = _derive(snapshot)
     return HostFacts(
         exists=True,
         uplink=link.name if link else context.uplink,
@@ -81,8 +83,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         uplink_mac=link.mac if link else "",
         has_ipv6=IPV6_SETTINGS.exists(),
         accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
-        addresses=tuple(find_addresses(snapshot)),
-        leases=(*find_leases(snapshot), *find_macvlan_leases(snapshot)),
+        addresses=derived.addresses,
+        leases=derived.leases,
         foreign=foreign,
         members=snapshot.members,
         has_dhcp_client=bool(find_client()),
@@ -94,8 +96,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         openvswitch_datapath=read_datapath() if interest.openvswitch else "netdev",
         listening_ports=find_listening_ports(listeners),
         reserved_ports=read_reserved_ports(),
-        source_ports=find_source_ports(snapshot),
-        published=tuple(find_published(snapshot)),
+        source_ports=derived.source_ports,
+        published=derived.published,
         docker_user_chain=docker_user,
     )
 
@@ -156,6 +158,32 @@ def _of_containers(context: KernelContext, snapshot: Snapshot, interest: Interes
 
 
 # --- of the snapshot --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """The facts that follow from a snapshot alone."""
+
+    addresses: tuple[str, ...]
+    leases: tuple[Lease, ...]
+    source_ports: tuple[SourcePortChoice, ...]
+    published: tuple[HostPortRange, ...]
+
+
+_latest: list[tuple[Snapshot, _Derived]] = []
+"""The last result: a reading without a change is the same object as the one before (`state.snapshot.reuse`)."""
+
+
+def _derive(snapshot: Snapshot) -> _Derived:
+    if not _latest or _latest[0][0] is not snapshot:
+        derived = _Derived(
+            tuple(find_addresses(snapshot)),
+            (*find_leases(snapshot), *find_macvlan_leases(snapshot)),
+            find_source_ports(snapshot),
+            tuple(find_published(snapshot)),
+        )
+        _latest[:] = [(snapshot, derived)]
+    return _latest[0][1]
 
 
 def find_addresses(snapshot: Snapshot) -> Iterator[str]:

@@ -59,17 +59,18 @@ class DumpMemo:
         """
         known = self._known.get(request)
         if known is None:
-            known = _Known((), [], [], gather([]))
-        elif key is None and known.answer == answer:
+            known = self._known[request] = _Known((), [], [], gather([]))
+        names = list(map(key, split(answer))) if key else []
+        if known.names == names if key else known.answer == answer:
             value: V = known.value
             return value
-        names = list(map(key or bytes, split(answer)))
+        names = names or list(map(bytes, split(answer)))
         before = dict(zip(known.names or map(bytes, split(known.answer)), known.parsed, strict=True))
         parsed = [before[name] if name in before else parse(one) for name, one in zip(names, split(answer), strict=True)]
         # Some bytes change without meaning, such as the timers of a bridge.
         pairs = zip_longest(known.parsed, parsed)
         parsed = [old if old is not None and same(old, new) else new for old, new in pairs][: len(parsed)]
         is_same = len(parsed) == len(known.parsed) and all(map(is_, known.parsed, parsed))
-        value = known.value if is_same else gather([one for one in parsed if one is not None])
-        self._known[request] = _Known((), names, parsed, value) if key else _Known(answer, [], parsed, value)
-        return value
+        found: V = known.value if is_same else gather([one for one in parsed if one is not None])
+        self._known[request] = _Known((), names, parsed, found) if key else _Known(answer, [], parsed, found)
+        return found

@@ -66,7 +66,8 @@ def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
     """Replace a file as a whole; it is on the disk before its name is. OSError names the file.
 
     It is for root alone unless `mode` is wider: marks, configs and scripts hold the values of environment variables.
-    The temporary file has a fixed name, so that kills leave only one. The directory must be root's alone.
+    The temporary file has a fixed name, so that kills leave only one. The directory must be root's alone. Without room for a
+    second file, shorter text is written over the first: a rollback on a full disk removes its notes.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
@@ -78,8 +79,25 @@ def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        # A failed write names no file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if error.errno != errno.ENOSPC or not _overwrite(path, text.encode()):
+            # A failed write names no file.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _overwrite(path: Path, data: bytes) -> bool:
+    """Write the data over a file that is at least as long; False if there is none. Such a write needs no room."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if os.fstat(descriptor).st_size < len(data):
+            return False
+        os.pwrite(descriptor, data, 0)
+        os.ftruncate(descriptor, len(data))
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def _open_directory(directory: Path) -> int:

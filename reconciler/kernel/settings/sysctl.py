@@ -134,6 +134,12 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
     return remembered
 
 
+def value_without_netctl(remembered: Mapping[str, Remembered], key: str) -> str | None:
+    """The value of a setting as it would be without netctl: the noted one, if the live one is what netctl wrote."""
+    value, known = read_sysctl(key), remembered.get(key)
+    return known.before if known is not None and known.written == value else value
+
+
 def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
     """Note the current value of the key, before it is changed. OSError if the kernel has no such key."""
     remembered = read_remembered(context)

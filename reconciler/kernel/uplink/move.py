@@ -31,7 +31,7 @@ from reconciler.kernel.netlink.ethtool import read_offloads, run_offload_steps
 from reconciler.kernel.netlink.rtnetlink import NetlinkError, Refusal
 from reconciler.kernel.openvswitch.backend import run_ovsdb_steps
 from reconciler.kernel.run_directory.private import write_private
-from reconciler.kernel.settings.sysctl import read_sysctl, write_sysctl
+from reconciler.kernel.settings.sysctl import read_remembered, read_sysctl, value_without_netctl, write_sysctl
 from reconciler.kernel.uplink.arp import answers
 from reconciler.kernel.uplink.link_configuration import Goods, LinkConfiguration, encode_move, read_link_configuration
 from reconciler.state.jsontext import parse_json
@@ -109,7 +109,7 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     note = replace(known or _note(namespaces, step, here), bridge=step.bridge, phase=MOVING, bridge_index=bridge.index)
     write_kept(context, {**kept, step.name: note})
     if known is None or known.bridge_index != bridge.index:
-        namespaces.run(HOST, partial(_copy_settings, step.name, step.bridge))
+        namespaces.run(HOST, partial(_copy_settings, context, step.name, step.bridge))
     _set(namespaces, 6, step.name, "accept_ra", "0" if note.accept_ra else "")
     routers = _answering(namespaces, step.name, here, ROUTER_BEFORE_S)
     back = UplinkRelease(HOST, step.name, step.bridge, (OvsPortDelete(HOST, step.bridge, step.name),) if step.joins else ())
@@ -186,6 +186,8 @@ def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
 
 def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) -> UplinkNote:
     """The entry of an uplink before its first move."""
+    remembered = read_remembered(namespaces.context)
+    own_accept_ra = partial(value_without_netctl, remembered, _key(6, step.name, "accept_ra"))
     quiet = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
     return UplinkNote(
         step.bridge,
@@ -195,7 +197,7 @@ def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) 
         _setting(namespaces, 6, step.name, "accept_dad"),
         _now_s(),
         offloads=tuple(info.feature for info in read_offloads(namespaces, HOST, quiet) if info.on),
-        accept_ra=_setting(namespaces, 6, step.name, "accept_ra") if step.joins else "",
+        accept_ra=namespaces.run(HOST, own_accept_ra) or "" if step.joins else "",
     )
 
 
@@ -249,8 +251,12 @@ def _key(family: int, link: str, name: str) -> str:
     return f"net.ipv{family}.conf.{link.replace('.', '/')}.{name}"
 
 
-def _copy_settings(uplink: str, bridge: str) -> None:
-    """Copy the uplink's settings to the bridge (ARP, redirects, IPv6 on or off …); equal ones are not written."""
+def _copy_settings(context: KernelContext, uplink: str, bridge: str) -> None:
+    """Copy the uplink's settings to the bridge (ARP, redirects, IPv6 on or off …); equal ones are not written.
+
+    A value that netctl wrote on the uplink goes with the uplink's role: the bridge gets the one before.
+    """
+    remembered = read_remembered(context)
     for family in (4, 6):
         base = Path(f"/proc/sys/net/ipv{family}/conf")
         try:
@@ -261,7 +267,7 @@ def _copy_settings(uplink: str, bridge: str) -> None:
             if name in OWN_KEYS:
                 continue
             with contextlib.suppress(OSError):  # some cannot be written, and some cannot be read before they are set
-                wanted = read_sysctl(_key(family, uplink, name))
+                wanted = value_without_netctl(remembered, _key(family, uplink, name))
                 if wanted is not None and wanted != read_sysctl(_key(family, bridge, name)):
                     write_sysctl(_key(family, bridge, name), wanted)
 

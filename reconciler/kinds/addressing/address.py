@@ -26,7 +26,7 @@ from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.summary import InterfaceFact
 from reconciler.state.uapi import SCOPE_LINK
 
@@ -45,7 +45,7 @@ class Address(Record):
     link: Ref = field(compare=False)
     announced: bool = field(default=False, compare=False)
     """Whether nodes of the link may remember another hardware address for it, that of its previous holder."""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `container web`, `subnet front`."""
     peer: str = ""
     """The remote address of a point-to-point link; addresses of netctl have none."""
@@ -77,7 +77,7 @@ class Address(Record):
         return needed_for_ipv6(self.netns, self.dev) if ":" in self.cidr else ()
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @property

@@ -25,7 +25,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import FdbAdd, FdbDelete
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
@@ -49,7 +49,7 @@ class Fdb(Record):
     """Of an entry of the bridge: whether it stays at its port, whichever port frames from its address come in by."""
     link: Ref = field(compare=False, kw_only=True)
     """What makes `dev`."""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `subnet front`."""
 
     @classmethod
@@ -66,7 +66,7 @@ class Fdb(Record):
         return (self.link,)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @classmethod

@@ -29,7 +29,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import Announce, NeighborAdd, NeighborDelete
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import container_in, subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.uapi import NUD_PERMANENT
 
 
@@ -47,7 +47,7 @@ class Neighbor(Record):
     proxy: bool = False
     own_address: Ref | None = field(default=None, compare=False)
     """The interface's own address, if it is IPv4."""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `container web`, `subnet front`."""
     announced: bool = field(default=False, compare=False)
     """Whether nodes of the link may remember another hardware address for it; always so with `proxy`."""
@@ -71,12 +71,12 @@ class Neighbor(Record):
         return needed_for_ipv6(self.netns, self.dev) if ":" in self.address else ()
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @property
     def names_lent(self) -> tuple[str, ...]:
-        return (self.mac,) if self.netns == HOST and container_in(self.subject) else ()
+        return (self.mac,) if self.netns == HOST and self.subject.container_name else ()
 
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:

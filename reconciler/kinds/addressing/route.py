@@ -31,7 +31,7 @@ from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 
 
@@ -57,7 +57,7 @@ class Route(Record):
     """The route by which `via` is reached, or the route of an IPv6 source."""
     uplink: Ref | None = field(default=None, compare=False)
     """The uplink in a bridge which `dev` replaces: the next hop is reachable after that move."""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `container web`, `subnet front`."""
     copy: int = 0
     """The number of routes before it with the same destination and interface and with netctl's protocol.
@@ -84,7 +84,7 @@ class Route(Record):
         return tuple(ref for ref in (self.connected, self.uplink, *switches) if ref)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @property

@@ -17,18 +17,19 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.firewall.element_text import format_element, parse_element, render_element
-from reconciler.kinds.firewall.holders import POLICY_FROM, find_holder, holders_of, without_number
+from reconciler.kinds.firewall.holders import find_holder, holders_of
 from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
 from reconciler.kinds.firewall.set_elements import ProtocolLink, SetElement
 from reconciler.kinds.firewall.summary import describe_elements, describe_ports, summarise_ports
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic, PublishedPort
 from reconciler.kinds.identity import element_name, table_ref, uplink_ref
+from reconciler.state.naming import split_replica
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import HOST_SUBJECT, LentNames, subject_in
+from reconciler.state.subject import HOST_SUBJECT, LentNames, Subject, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
@@ -77,8 +78,8 @@ class FirewallTable(FirewallPart):
         return self if self.intact else replace(self, intact=True)
 
     @property
-    def subject(self) -> str:
-        return f"subnet {self.subnet}" if self.subnet else "host"
+    def subject(self) -> Subject:
+        return Subject.subnet(self.subnet) if self.subnet else HOST_SUBJECT
 
     def describe(self) -> str:
         name = table_name(self.topology, self.subnet)
@@ -119,13 +120,13 @@ class FirewallElement(FirewallPart):
     set: str
     key: str
     value: str = ""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """The owner of the element, for users: `container web`."""
     subnet: str = ""
     """The subnet of its table."""
 
     @classmethod
-    def of(cls, netns: str, family: str, topology: str, element: SetElement, about: str, subnet: str = "") -> Self:
+    def of(cls, netns: str, family: str, topology: str, element: SetElement, about: Subject, subnet: str = "") -> Self:
         """The record of an element in a table."""
         name, key, value = format_element(element)
         return cls(netns=netns, family=family, topology=topology, set=name, key=key, value=value, about=about, subnet=subnet)
@@ -165,24 +166,22 @@ class FirewallElement(FirewallPart):
         return (uplink_ref(self.netns, self.key),) if self.set == "switched" else ()
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:
         # A live element may not name its owner; its addresses and links identify it.
-        return () if self.about not in ("", HOST_SUBJECT) else self.element.names
+        return self.element.names if self.about == HOST_SUBJECT else ()
 
-    def subject_among(self, names: LentNames) -> str:
+    def subject_among(self, names: LentNames) -> Subject:
         subject = super(FirewallElement, self).subject_among(names)
-        element = self.element if subject.startswith(POLICY_FROM) else None
+        element = self.element if subject.sort == "policy" else None
         if not isinstance(element, AllowedTraffic):
             return subject
         # A host reads only the address of a container on another host in a policy.
-        said = subject.removeprefix(POLICY_FROM).split(" to ")
-        found = [names.container_at(end) for end in element.ends]
-        source, target = (without_number(name) if name else word for name, word in zip(found, said, strict=True))
-        return f"{POLICY_FROM}{source} to {target}"
+        source, target = (split_replica(names.container_at(end))[0] for end in element.ends)
+        return Subject.policy(source or subject.name, target or subject.target)
 
     @property
     def services(self) -> str:
@@ -217,7 +216,7 @@ class FirewallElement(FirewallPart):
         for table, subnet, elements in tables:
             for (name, key, value), element in zip(table.elements, elements, strict=True):
                 if not isinstance(element, ProtocolLink):
-                    about = f"subnet {subnet}" if subnet else find_holder(element, holders)
+                    about = Subject.subnet(subnet) if subnet else find_holder(element, holders)
                     yield cls(
                         netns="", family=table.family, topology=snapshot.topology,
                         set=name, key=key, value=value, about=about, subnet=subnet,

@@ -30,7 +30,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 
 FAMILY = "netdev"
 LEAVING, TUNNELLED, ROUTED = "leaving", "tunnelled", "routed"
@@ -52,7 +52,7 @@ class FastPathHook(Record):
     dev: str
     chain: str
     link: Ref | None = field(default=None, compare=False)
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
 
     @classmethod
     def ref_of(cls, netns: str, subnet: str, dev: str) -> Ref:
@@ -69,7 +69,7 @@ class FastPathHook(Record):
         return (table, self.link) if self.link else (table,)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
@@ -88,7 +88,7 @@ class FastPathHook(Record):
                     dev=dev,
                     chain=chain,
                     link=end and end.link,
-                    about=end.about if end else f"subnet {subnet}",
+                    about=end.about if end else Subject.subnet(subnet),
                 )
 
     def lower_create(self) -> tuple[Step, ...]:
@@ -142,7 +142,7 @@ class FastPathLink(FirewallElement):
                 index = int(element.link)
                 named = replace(element, link=links[index].name) if index in links else element
                 link = own[index].link if index in own else None
-                record = cls.of(HOST, FAMILY, snapshot.topology, named, f"subnet {subnet}", subnet)
+                record = cls.of(HOST, FAMILY, snapshot.topology, named, Subject.subnet(subnet), subnet)
                 yield replace(record, link=link, gone=index not in links)
 
 

@@ -10,23 +10,21 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from reconciler.kinds.firewall.set_elements import PortMac, SenderAddress, SetElement
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
-from reconciler.state.naming import parse_alias
+from reconciler.kinds.links.marks import about
+from reconciler.state.naming import parse_alias, split_replica
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
-from reconciler.state.subject import HOST_SUBJECT, container_in
-
-POLICY_FROM = "policy from "
-"""The first words of the subject of a policy: `policy from web to db`."""
+from reconciler.state.subject import HOST_SUBJECT, Subject
 
 
-def holders_of(snapshot: Snapshot, port_elements: Iterable[SetElement]) -> dict[str, str]:
+def holders_of(snapshot: Snapshot, port_elements: Iterable[SetElement]) -> dict[str, Subject]:
     """By interface, address and prefix: `container web` or `subnet front`, as the host's links and the ports' filters say."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    holders: dict[str, str] = {}
+    holders: dict[str, Subject] = {}
     for link in host.links.values():
         alias = parse_alias(link.alias)
         if alias and alias.topology == snapshot.topology and alias.kind in ("bridge", "veth"):
-            holders[link.name] = f"{'subnet' if alias.kind == 'bridge' else 'container'} {alias.name}"
+            holders[link.name] = about(alias, HOST)
     for address in host.addresses:
         link_holder = holders.get(host.links[address.index].name) if address.index in host.links else None
         if link_holder:
@@ -39,26 +37,19 @@ def holders_of(snapshot: Snapshot, port_elements: Iterable[SetElement]) -> dict[
     return holders
 
 
-def find_holder(element: SetElement, holders: Mapping[str, str]) -> str:
+def find_holder(element: SetElement, holders: Mapping[str, Subject]) -> Subject:
     """The owner of an element: `container web`, `subnet front`, `policy from … to …`; `host` if nothing identifies it."""
     if isinstance(element, AllowedTraffic) and element.source != element.target:  # else no policy: routes join the subnet
         source, target = element.ends
-        return f"{POLICY_FROM}{_party_of(source, holders)} to {_party_of(target, holders)}"
+        return Subject.policy(_party_of(source, holders), _party_of(target, holders))
     return holders.get(element.owner, HOST_SUBJECT)
 
 
-def _party_of(block: str, holders: Mapping[str, str]) -> str:
+def _party_of(block: str, holders: Mapping[str, Subject]) -> str:
     """The name of a block of addresses in a policy: a container's, that of its replicas, or the subnet's."""
     if block not in holders:
-        return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
-    container = container_in(holders[block])
-    return without_number(container) if container else holders[block].rpartition(" ")[2]
-
-
-def without_number(container: str) -> str:
-    """The name of a replica in the file: `worker` for `worker-3`."""
-    stem, _, number = container.rpartition("-")
-    return stem if stem and number.isdecimal() else container
+        return next((owner.name for cidr, owner in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
+    return split_replica(holders[block].container_name)[0] or holders[block].name
 
 
 def _is_within(block: str, cidr: str) -> bool:

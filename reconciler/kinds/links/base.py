@@ -22,6 +22,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import Subject
 from reconciler.state.uapi import IPV6_MTU_MIN
 
 Options = tuple[tuple[str, str], ...]
@@ -63,7 +64,7 @@ class Link(Record):
         return (self.owner,) if self.owner else ()
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return about(parse_alias(self.alias), self.netns)
 
     @property

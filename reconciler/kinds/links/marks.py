@@ -16,7 +16,7 @@ from reconciler.state.lab import ROUTER_NETNS
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot
-from reconciler.state.subject import LAB, subject_in
+from reconciler.state.subject import LAB_SUBJECT, Subject, subject_in
 
 MARKED = (HOST, ROUTER_NETNS)
 """The namespaces in which links carry netctl's mark."""
@@ -70,14 +70,14 @@ def _is_lab_name(info: LinkInfo) -> bool:
     return not info.alias and (info.name == "outside" or info.name.startswith(("s-", "h-")))
 
 
-def about(alias: Alias | None, netns: str) -> str:
+def about(alias: Alias | None, netns: str) -> Subject:
     """The owner of a link, for users: by its namespace, or else by its alias."""
     if alias is None:
         return subject_in(netns)
     if alias.kind == "lab":
-        return LAB
-    whose = "container" if alias.kind in CONTAINER_LINKS else "subnet"
-    return subject_in(netns, f"{whose} {alias.name}")
+        return LAB_SUBJECT
+    whose = Subject.container if alias.kind in CONTAINER_LINKS else Subject.subnet
+    return subject_in(netns, whose(alias.name))
 
 
 def is_direct(alias: str) -> bool:

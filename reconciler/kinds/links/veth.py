@@ -30,6 +30,7 @@ from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import Subject
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
@@ -76,7 +77,7 @@ class Veth(BridgePort):
         return self.peer_netns if is_container_netns(self.peer_netns) else ""
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return about(parse_alias(self.alias), self.peer_netns)
 
     @property

@@ -48,7 +48,7 @@ from reconciler.state.steps.openvswitch import (
     OvsPortSet,
 )
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 USERSPACE: Final = "netdev"
@@ -134,7 +134,7 @@ class OvsBridge(Record):
         return self.ref_of(self.netns, self.name)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return about(parse_alias(self.alias), self.netns)
 
     @property
@@ -247,7 +247,7 @@ class OvsPort(Record):
     """Whether it exchanges no frames with other isolated ports (`protected`)."""
     is_connected: bool = True
     """Whether ovs-vswitchd uses the link."""
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `container web`, `subnet front`."""
     leaves_queues: bool = True
     """Whether ovs-vswitchd leaves the link's queueing discipline alone: it is netctl's (`qdisc`)."""
@@ -266,7 +266,7 @@ class OvsPort(Record):
         return (OvsBridge.ref_of(self.netns, self.bridge), self.link)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
@@ -291,7 +291,7 @@ class OvsPort(Record):
                     link=kind.ref_of(HOST, port.name),
                     is_isolated=port.is_protected,
                     is_connected=link is not None and is_connected(port, link.info),
-                    about=about(link.alias, HOST) if link else "host",
+                    about=about(link.alias, HOST) if link else HOST_SUBJECT,
                     leaves_queues=port.leaves_queues,
                 )
 

@@ -55,7 +55,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 from reconciler.state.summary import number
 
 LOCAL = "LOCAL"
@@ -111,7 +111,7 @@ class OvsFlow(Record):
     priority: int
     match: str
     actions: str
-    about: str = field(default="host", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users: `container web`, `subnet front`."""
 
     @classmethod
@@ -140,7 +140,7 @@ class OvsFlow(Record):
         return tuple(port for port in named if port not in ("", LOCAL, UPLINK))
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     @classmethod

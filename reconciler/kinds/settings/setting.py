@@ -10,7 +10,7 @@ from typing import Self
 
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import Subject, subject_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Setting(Record):
 
     dev: str
     link: Ref = field(compare=False)
-    about: str = field(compare=False)
+    about: Subject = field(compare=False)
     """Its owner, for users: `container web`."""
 
     @property
@@ -27,7 +27,7 @@ class Setting(Record):
         return (self.link,)
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     def must_recreate(self, before: Self) -> bool:

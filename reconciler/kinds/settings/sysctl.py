@@ -26,7 +26,7 @@ from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import HOST_SUBJECT, Subject, subject_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Sysctl(Record):
     owner: Ref | None = field(default=None, compare=False)
     after: tuple[Ref, ...] = field(default=(), compare=False)
     """What must be done before it is written (`written_before`)."""
-    about: str = field(default="", compare=False)
+    about: Subject = field(default=HOST_SUBJECT, compare=False)
     """Its owner, for users; "" for the namespace's."""
 
     @classmethod
@@ -67,7 +67,7 @@ class Sysctl(Record):
         return self.after
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
@@ -94,7 +94,7 @@ class Sysctl(Record):
                     remember=key in remembered,
                     owner=end.link if end else owner,
                     after=(*before, *forwarding_before(key)) if is_own else before,
-                    about=end.about if end else "",
+                    about=end.about if end else HOST_SUBJECT,
                 )
 
     def must_recreate(self, before: Self) -> bool:

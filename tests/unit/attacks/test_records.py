@@ -25,12 +25,15 @@ from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.shell import HostShell
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.topology.load import load_topology
 
 DESIRED = compile_topology(load_topology("topology.yaml"), {}).hosts["alpha"]
 REAL = list(DESIRED.records.values())
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 REFS = st.builds(Ref, st.sampled_from([kind.kind for kind in KINDS]), st.just(""), TEXT) | st.sampled_from(list(DESIRED.records))
+NAME = st.from_regex(re.compile(r"[^\r\n\0]{1,40}"), fullmatch=True)
+SUBJECTS = st.builds(Subject.container, NAME) | st.builds(Subject.policy, NAME, NAME) | st.just(HOST_SUBJECT)
 SPECS = st.builds(ContainerSpec, TEXT, TEXT, st.tuples(TEXT), st.tuples(st.tuples(TEXT, TEXT)), st.tuples(TEXT))
 
 
@@ -42,15 +45,16 @@ def values_of(name: str, kind: Any) -> st.SearchStrategy[Any]:
     if origin in (types.UnionType, typing.Union):
         return st.none() | values_of(name, next(each for each in arguments if each is not type(None)))
     if origin is tuple and arguments[-1] is Ellipsis:
-        return st.lists(values_of("about", arguments[0]), max_size=2).map(tuple)
+        return st.lists(values_of("value", arguments[0]), max_size=2).map(tuple)
     if origin is tuple:
-        return st.tuples(*(values_of("about", each) for each in arguments))
+        return st.tuples(*(values_of("value", each) for each in arguments))
     known: dict[Any, st.SearchStrategy[Any]] = {
         bool: st.booleans(),
         int: st.integers(-(1 << 64), 1 << 64),
         Ref: REFS,
         ContainerSpec: SPECS,
         HolderSpec: st.builds(HolderSpec, TEXT),
+        Subject: SUBJECTS,
     }
     return known[kind]
 
@@ -67,7 +71,7 @@ def records_of(kind: type[Record]) -> st.SearchStrategy[Record]:
 RECORDS = st.one_of([records_of(kind) for kind in KINDS]) | st.builds(
     lambda record, about: dataclasses.replace(record, about=about) if hasattr(record, "about") else record,
     st.sampled_from(REAL),
-    st.from_regex(re.compile(FIELDS["about"]), fullmatch=True),
+    SUBJECTS,
 )
 
 

@@ -33,6 +33,7 @@ from reconciler.render.stream import filter_text
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.foreign import Chain, ForeignListener, ForwardDrop, HostPort
 from reconciler.state.host import LinkFacts
+from reconciler.state.subject import Subject
 from reconciler.state.visible import visible, visible_line
 from tests.harness.fakes.liar import FACTS, lie, live
 from tests.harness.terminal import run_on_terminal
@@ -103,6 +104,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
     return run_netctl
 
 
+LINE = ESC.replace("\r", "")
 SPEC = ContainerSpec("docker", f"i{ESC}", (ESC,), ((ESC, ESC),), (ESC,))
 RECORDS = (
     Bridge(
@@ -124,7 +126,7 @@ RECORDS = (
         group=7,
         alias=f"netctl:liars/veth/{ESC}",
     ),
-    Sysctl(netns="", key="net.ipv4.conf.all.rp_filter", value=ESC.replace("\r", ""), about=f"x{ESC}".replace("\r", "")),
+    Sysctl(netns="", key="net.ipv4.conf.all.rp_filter", value=LINE, about=Subject.container(LINE)),
     Process(netns="container:web", container="web", command=(ESC, "a\nb")),
     EngineContainer(netns="container:y", container="y", engine_name="liars-y", runtime="docker", spec=SPEC),
 )

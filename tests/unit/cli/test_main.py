@@ -178,6 +178,18 @@ def test_each_error_has_its_status(
     assert capsys.readouterr().err == "error: it went wrong\nhelp: do it right\n"
 
 
+def test_an_error_needs_no_further_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under a shortage of memory no module can be loaded for the report: the sentence and the advice are printed all the same."""
+
+    def fail(_: object) -> int:
+        raise HostError("the memory is short", "free -h")
+
+    replace_commands(monkeypatch, fail)
+    monkeypatch.setitem(sys.modules, "reconciler.render.errors", None)
+    assert main_module.main(["diff"]) == 3
+    assert capsys.readouterr().err == "error: the memory is short\nhelp: free -h\n"
+
+
 def test_a_defect_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An unexpected exception is reported in one sentence; the traceback is in a file that is named."""
 

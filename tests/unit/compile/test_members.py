@@ -14,6 +14,7 @@ from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.foreign import ForeignContainer, ForeignInterface
 from reconciler.state.host import HostFacts, Lease
 from reconciler.state.members import COMPOSE_NUMBER, COMPOSE_ONE_OFF, Member, Selector, find_members, settle
+from reconciler.state.subject import Subject
 from tests.harness.topologies.full import load
 
 HEAD = """\
@@ -84,7 +85,7 @@ def test_a_live_address_stays() -> None:
 def test_policies_are_of_all_members() -> None:
     """Each member is an end of the policies that name the pattern."""
     records = compiled(BOTH, member(1), member(2), member(1, "db")).hosts["alpha"].records.values()
-    found = [one for one in records if isinstance(one, FirewallElement) and "policy from web to db" in one.about]
+    found = [one for one in records if isinstance(one, FirewallElement) and one.about == Subject.policy("web", "db")]
     assert len(found) == 2
 
 

@@ -23,6 +23,7 @@ from reconciler.state.host import HostState
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsFlowInfo, Snapshot, UplinkInfo
+from reconciler.state.subject import HOST_SUBJECT
 from tests.harness.fakes.fake_snapshot import fake_snapshot
 from tests.harness.topologies.full import FULL, load
 from tests.unit.compile.test_overlays import desired
@@ -54,7 +55,7 @@ def test_what_was_read_is_on_the_line_of_what_is_wanted(host: str) -> None:
     read, wanted = subjects_of(live, names), subjects_of(desired, names)
     # A masqueraded prefix may be of several subnets, so the file's is the host's; what was read may be one subnet's.
     differ = {ref: subject for ref, subject in wanted.items() if read[ref] != subject}
-    assert all(" natted" in ref.name and subject == "host" for ref, subject in differ.items())
+    assert all(" natted" in ref.name and subject == HOST_SUBJECT for ref, subject in differ.items())
     plain = ("address", "bridge", "container", "netns", "process", "route", "sysctl", "veth")
     subjects = {record.ref: record.subject for record in desired if record.kind in plain}
     assert {record.ref: record.subject for record in live if record.kind in plain} == subjects
@@ -79,7 +80,7 @@ def test_flows_are_their_ports_owners() -> None:
     )
     flows = tuple(OvsFlowInfo("b-front", match, actions) for match, actions, _ in rules)
     snapshot = Snapshot("shop", {HOST: NamespaceInfo(links=links)}, ovs_bridges=(bridge,), ovs_flows=flows)
-    assert [flow.subject for flow in OvsFlow.recognise(snapshot)] == [subject for *_, subject in rules]
+    assert [str(flow.subject) for flow in OvsFlow.recognise(snapshot)] == [subject for *_, subject in rules]
 
 
 def test_every_kind_is_tried() -> None:

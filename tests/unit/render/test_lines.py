@@ -14,7 +14,7 @@ from reconciler.render.plan import render_plan
 from reconciler.state.host import HostState
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
-from reconciler.state.subject import ROOTED
+from reconciler.state.subject import ROOTED, Subject
 from tests.unit.render.test_plan import LINK, document, element, shop
 
 ADDRESSES = ("10.44.0.10", "10.44.0.11")
@@ -27,14 +27,14 @@ def test_what_a_container_gets_does_not_make_it_a_new_one() -> None:
     assert "  ~ container db  add eth0 10.44.0.11/24 on front, default via 10.44.0.1\n" in render_plan(document(bare, wired))
     assert "  ~ container db  remove eth0 10.44.0.11/24 on front, default via 10.44.0.1\n" in render_plan(document(wired, bare))
 
-    def known_as(mac: str, address: str, about: str) -> Neighbor:
+    def known_as(mac: str, address: str, about: Subject) -> Neighbor:
         return Neighbor(netns="", dev="b-shop-front", address=address, mac=mac, link=LINK, about=about)
 
     veth = wired.records[Ref("veth", "", "v-db")]
     assert isinstance(veth, Veth)
     veth = replace(veth, mac="02:00:00:00:00:03")
-    before = HostState.of([*plain.records.values(), known_as("02:00:00:00:00:09", "10.44.0.11", "subnet front")])
-    taken = known_as("02:00:00:00:00:03", "10.44.0.11", "container db")
+    before = HostState.of([*plain.records.values(), known_as("02:00:00:00:00:09", "10.44.0.11", Subject.subnet("front"))])
+    taken = known_as("02:00:00:00:00:03", "10.44.0.11", Subject.container("db"))
     after = HostState.of([*{**wired.records, veth.ref: veth}.values(), taken])
     assert "  + container db  eth0 10.44.0.11/24 on front" in render_plan(document(before, after))
 
@@ -62,7 +62,7 @@ def test_who_has_an_address_is_shown_with_its_container() -> None:
                 Neighbor(netns="", dev="b-shop-front", address=address, mac="02:00:00:00:00:09", link=LINK, about=about),
             ]
         )
-        for address, about in zip(ADDRESSES, ("subnet front", "container web"), strict=True)
+        for address, about in zip(ADDRESSES, (Subject.subnet("front"), Subject.container("web")), strict=True)
     )
     text = render_plan(document(old, new))
     assert "  ~ container web  " in text
@@ -72,9 +72,9 @@ def test_who_has_an_address_is_shown_with_its_container() -> None:
 def test_what_comes_again_is_not_shown_as_another() -> None:
     """A port or a policy in a table that is loaded again, or at another address, neither comes nor goes."""
     old, new = (
-        element("allowed_ports4", f"{source} . 10.45.0.20 . tcp . 5432", "", "policy from web to db") for source in ADDRESSES
+        element("allowed_ports4", f"{source} . 10.45.0.20 . tcp . 5432", "", Subject.policy("web", "db")) for source in ADDRESSES
     )
     assert "  ~ policy from web to db  tcp 5432 (re-created)\n" in render_plan(document(HostState.of([old]), HostState.of([new])))
-    port = element("published4", "tcp . 8080", "10.44.0.10 . 80", "container web")
+    port = element("published4", "tcp . 8080", "10.44.0.10 . 80", Subject.container("web"))
     again = Change(port.ref, port, port, "deleted with firewall inet", recreate=True)
     assert describe_elements([again]) == ["port tcp 8080 to 10.44.0.10:80 (re-created)"]

@@ -22,6 +22,7 @@ from reconciler.render.verify import VerifyDocument
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
+from reconciler.state.subject import HOST_SUBJECT, Subject
 
 EMPTY = HostState({})
 LINK = Ref("bridge", "", "b-shop-front")
@@ -91,13 +92,13 @@ def test_a_change_says_what_it_was_and_will_be() -> None:
     assert "MTU 1500: hairpin is on, wanted off\n" in text, "of several options, those that differ"
 
 
-def element(name: str, key: str, value: str = "", about: str = "host", family: str = "inet") -> FirewallElement:
+def element(name: str, key: str, value: str = "", about: Subject = HOST_SUBJECT, family: str = "inet") -> FirewallElement:
     return FirewallElement(netns="", family=family, topology="shop", set=name, key=key, value=value, about=about)
 
 
 def test_the_firewall_speaks_of_ports_and_policies() -> None:
     """A port that moves is one change in both families, one that leads elsewhere has both sides; services come and go."""
-    web, policy = "container web", "policy from web to db"
+    web, policy = Subject.container("web"), Subject.policy("web", "db")
     live = HostState.of(
         [
             element("published4", "tcp . 8080", "10.44.0.10 . 80", web),
@@ -113,7 +114,7 @@ def test_the_firewall_speaks_of_ports_and_policies() -> None:
             element("published_at4", "udp . 192.0.2.11 . 53", "10.44.0.10 . 54", web),
             element("published_from4", "tcp . 0.0.0.0/0 . 22 . 192.0.2.0/24", "10.44.0.10 . 2222", web),
             element("allowed_ports4", "10.44.0.10 . 10.45.0.20 . tcp . 5000-5432", "", policy),
-            element("same_bridge", "b-shop-front . b-shop-front", "", "subnet front"),
+            element("same_bridge", "b-shop-front . b-shop-front", "", Subject.subnet("front")),
         ]
     )
     assert render_plan(document(live, desired)) == (
@@ -133,10 +134,10 @@ def test_the_firewall_speaks_of_ports_and_policies() -> None:
 
 def test_each_element_of_containment_is_a_sentence() -> None:
     """A plan in full says what an element means: source ports, isolated ports and limits are no `firewall of 0-1023`."""
-    web = "container web"
+    web = Subject.container("web")
     desired = HostState.of(
         [
-            element("source_ports", "0-1023", "goto ports-914-952", "host"),
+            element("source_ports", "0-1023", "goto ports-914-952"),
             element("connections", "b-shop-front . 02:00:00:00:00:01", "50", web),
             element("endpoints4", "10.44.0.10 . 10.44.0.10", "", web),
             element("isolated4", "10.44.0.10", "", web, "bridge"),
@@ -180,7 +181,7 @@ def test_status_of_each_thing() -> None:
     records = {ref: record for ref, record in live.records.items() if ref.kind != "route"}
     plan = document(HostState(records), desired)
     status = compile_status("shop", plan.hosts, {"alpha": desired}, {}, {}, {})
-    states = {item.subject: item.state for item in status.hosts[0].items}
+    states = {str(item.subject): item.state for item in status.hosts[0].items}
     assert states == {
         "subnet front": "in step",
         "container db": "missing",
@@ -213,14 +214,14 @@ def test_replicas_rename_a_container() -> None:
 
 def test_a_setting_of_a_link_is_its_owners() -> None:
     """A setting of a bridge stands under its subnet, though the bridge itself is not in the plan."""
-    wanted = Sysctl(netns="", key="net.ipv6.conf.b-shop-front.accept_ra", value="0", about="subnet front")
+    wanted = Sysctl(netns="", key="net.ipv6.conf.b-shop-front.accept_ra", value="0", about=Subject.subnet("front"))
     general = Sysctl(netns="", key="net.ipv4.ip_forward", value="1")
-    assert subjects_of([wanted, general]) == {wanted.ref: "subnet front", general.ref: "host"}
+    assert subjects_of([wanted, general]) == {wanted.ref: Subject.subnet("front"), general.ref: HOST_SUBJECT}
 
 
 def test_lists_of_documents_are_present() -> None:
     """A script finds each list of what `--json` prints, also where it is empty, and the schema requires it."""
-    items = (Item("host", "in step", ""),)
+    items = (Item(HOST_SUBJECT, "in step", ""),)
     status = CODEC.encode(StatusDocument(1, "shop", in_step=True, hosts=(HostStatus("alpha", "in step", items),)))
     assert status["hosts"][0] | {"foreign": [], "connections": []} == status["hosts"][0]
     assert status["hosts"][0]["items"][0]["differences"] == []

@@ -13,6 +13,7 @@ from reconciler.plan.plan import compile_plan
 from reconciler.render.plan import render_plan
 from reconciler.state.host import HostState
 from reconciler.state.ref import Ref
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.topology.load import parse_topology
 
 TEXT = """\
@@ -59,7 +60,7 @@ def test_a_rate_that_changes() -> None:
     told = plan(states("{address: auto, rate: 10mbit}"), states("{address: auto, rate: 2500kbit}"))
     assert "rate limit 2500kbit on eth0: rate is 10mbit, wanted 2500kbit" in told
     assert "rate_bytes" not in told
-    assert Qdisc(netns="", dev="v", link=Ref("veth", "", "v"), about="", rate_bytes=1001).rate == "8008bit"
+    assert Qdisc(netns="", dev="v", link=Ref("veth", "", "v"), about=HOST_SUBJECT, rate_bytes=1001).rate == "8008bit"
 
 
 def test_ports_are_named() -> None:
@@ -75,9 +76,9 @@ def test_what_goes_is_named_by_all_hosts() -> None:
     read = {
         name: HostState.of(
             [
-                replace(record, about=f"policy from {'front' if name == 'beta' else 'web'} to 10.45.0.20")  # type: ignore[call-arg]
-                if getattr(record, "about", "") == "policy from web to db"
-                else replace(record, about="host")  # type: ignore[call-arg]
+                replace(record, about=Subject.policy("front" if name == "beta" else "web", "10.45.0.20"))  # type: ignore[call-arg]
+                if getattr(record, "about", "") == Subject.policy("web", "db")
+                else replace(record, about=HOST_SUBJECT)  # type: ignore[call-arg]
                 if record.ref.kind == "element" and name == "alpha" and "9090" in record.ref.name
                 else record
                 for record in state.records.values()

@@ -91,7 +91,7 @@ def test_whose_an_element_is() -> None:
     )
     tables = (TableInfo("inet", "netctl-shop", True, inet), TableInfo("bridge", "netctl-shop", True, bridge))
     found = FirewallElement.recognise(Snapshot("shop", {"": host}, tables=tables))
-    assert [element.about for element in found] == [
+    assert [str(element.about) for element in found] == [
         "container web",
         "host",
         "policy from web to 10.45.0.0/24",
