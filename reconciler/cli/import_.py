@@ -90,7 +90,7 @@ def _import_compose(options: argparse.Namespace) -> int:
     _check_topology(paths[0], imported.topology)
     _check_override(imported, normalise(files, words, override).data)
     texts = dict(zip(paths, (topology, override), strict=True))
-    return _deliver(options, texts, imported.topology, _next_steps(paths[0], variable))
+    return _deliver(options, texts, imported.topology, _next_steps(paths[0], variable, options.env_file))
 
 
 def _compose_file(files: Sequence[str], directory: Path) -> str:
@@ -122,6 +122,9 @@ def _check_override(imported: ImportedProject, data: bytes) -> None:
     from reconciler.compose.model import parse_project
 
     merged = parse_project(data)
+    if merged.name != imported.project.name:
+        message = f"cannot import: Compose calls the project {merged.name} with the override, and {imported.project.name} without"
+        raise UsageError(message, "name the project once: --project-name NAME, or `name:` in the Compose file")
     for name in imported.containers:
         service = merged.services[name]
         if service.network_mode != "none" or service.networks or service.ports:
@@ -260,12 +263,13 @@ def _write_new(texts: Mapping[str, str]) -> None:
         raise UsageError(f"cannot write {path}: {reason}", "give a directory of yours: --output DIR") from None
 
 
-def _next_steps(path: str, variable: str) -> tuple[Step, ...]:
+def _next_steps(path: str, variable: str, env_files: Sequence[str]) -> tuple[Step, ...]:
     """The commands from a written topology to a verified network."""
     file = shlex.quote(path)
     return (
         ("docker compose down", "if it runs: without the new file, so that Docker's networks go"),
         (f"export COMPOSE_FILE={shlex.quote(variable)}", ""),
+        *([(f"export COMPOSE_ENV_FILES={shlex.quote(','.join(env_files))}", "")] if env_files else []),
         (f"sudo netctl agent {file}", "in a terminal of its own: it connects each container that starts"),
         ("docker compose up --detach", ""),
         (f"sudo netctl verify {file}", "test with packets what the file allows"),

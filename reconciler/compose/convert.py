@@ -39,8 +39,9 @@ def convert_project(project: Project, heading: Iterable[str]) -> ImportedProject
     containers = {name: converter.convert(name, service) for name, service in connected.items()}
     left_out = tuple((name, (reason, *_other_notes(project.services[name]))) for name, reason in reasons.items())
     name = topology_name(project.name)
+    renamed = (f"The project is {project.name}, which no topology can be called.",) if name != project.name else ()
     topology = TopologyDraft(
-        name, tuple(heading), tuple(each.subnet for each in imported.values()), tuple(containers.values()), left_out
+        name, (*heading, *renamed), tuple(each.subnet for each in imported.values()), tuple(containers.values()), left_out
     )
     return ImportedProject(project, topology, containers)
 

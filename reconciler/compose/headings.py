@@ -29,6 +29,7 @@ def override_heading(variable: str, *, waits: bool) -> tuple[str, ...]:
         "Written by `netctl import`. Compose merges this file over its own, and then makes no networks and no ports:",
         f"  export COMPOSE_FILE={variable}      (or a line in .env)",
         "",
+        "name: the topology finds the containers by it, whatever the directory is called later.",
         "extra_hosts: with network_mode none Docker serves no names. So the names of neighbors are here, with the",
         "addresses of topology.yaml: change both together. A service with several containers has no name.",
         "hostname: a program finds its own address by it.",

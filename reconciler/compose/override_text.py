@@ -30,7 +30,7 @@ WAIT = 'until read -r up 2>/dev/null </sys/class/net/eth0/carrier && [ "$$up" = 
 
 def render_override(imported: ImportedProject, heading: Iterable[str], waits: Mapping[str, Words]) -> str:
     """The whole file. `waits` has the services that wait for their network, with what they run then."""
-    lines = [*comments(heading, 0), "services:"]
+    lines = [*comments(heading, 0), f"name: {scalar(imported.project.name)}", "services:"]
     for number, name in enumerate(imported.containers):
         lines += [""] if number else []
         lines += _service(imported, name, waits.get(name))

@@ -17,6 +17,7 @@ from reconciler.compose.names import label_names, topology_name
 from reconciler.compose.networks import ImportedNetwork, convert_networks
 from reconciler.compose.ports import PortClaims, convert_ports
 from reconciler.errors import HostError
+from reconciler.state.members import COMPOSE_PROJECT
 from reconciler.state.visible import visible_line
 from reconciler.topology.addresses import parse_address
 from reconciler.topology.types import IPAddress
@@ -60,8 +61,13 @@ class _HostConfig(_Answer):
     ports: dict[str, list[_Binding] | None] | None = Field(None, alias="PortBindings")
 
 
+class _Config(_Answer):
+    labels: dict[str, str] | None = Field(None, alias="Labels")
+
+
 class _Container(_Answer):
     name: str = Field(alias="Name")
+    config: _Config | None = Field(None, alias="Config")
     settings: _Settings = Field(alias="NetworkSettings")
     host: _HostConfig = Field(alias="HostConfig")
 
@@ -164,7 +170,13 @@ def _container(
     if open_subnets and not open_subnets[0].is_lan:
         families = [cidr.version for cidr in open_subnets[0].cidrs]
         ports = tuple(convert_ports(_ports_of(container), name, families, claims))
-    return ContainerDraft(labels[name], name, attachments, ports)
+    return ContainerDraft(labels[name], name, attachments, ports, tuple(_notes(container)))
+
+
+def _notes(container: _Container) -> Iterable[str]:
+    project = ((container.config.labels if container.config else None) or {}).get(COMPOSE_PROJECT)
+    if project:
+        yield f"of the Compose project {project}: import its file in place of this, or Compose will connect it again"
 
 
 def _attachment(subnet: SubnetDraft, endpoint: _Endpoint) -> AttachmentDraft:

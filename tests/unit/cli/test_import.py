@@ -125,6 +125,7 @@ def test_files_are_passed_in_their_order(docker: FakeDocker, tmp_path: Path) -> 
     words = "--project-name other --env-file x.env --profile * --file a.yaml --file b.yaml config --format json"
     assert docker.calls[1].endswith(f"docker compose {words}")
     assert "export COMPOSE_FILE=a.yaml:b.yaml:out/compose.netctl.yaml" in done.out
+    assert "export COMPOSE_ENV_FILES=x.env" in done.out
     assert (tmp_path / "out/topology.yaml").exists()
 
 
@@ -223,6 +224,14 @@ def test_a_port_that_compose_keeps_is_an_error(docker: FakeDocker, tmp_path: Pat
     assert done.status == 2
     assert "cannot import web: this version of Compose keeps its networks or ports" in done.err
     assert not (tmp_path / "topology.yaml").exists()
+
+
+def test_a_project_with_two_names_is_an_error(docker: FakeDocker, tmp_path: Path) -> None:
+    """The topology finds containers by the project's name, so Compose must use the same with the override."""
+    (tmp_path / "merged.json").write_text(json.dumps({**MERGED, "name": "other"}))
+    done = docker.run()
+    assert done.status == 2
+    assert "calls the project other with the override, and shop without" in done.err
 
 
 def test_a_topology_that_is_not_valid_is_not_written(docker: FakeDocker, tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def test_the_override_leaves_no_network_to_compose(name: str) -> None:
     """Each connected service has network_mode none and resets its networks and ports; the others stay as they are."""
     imported = read_case(name)
     override = yaml.load((ROOT / name / "compose.netctl.yaml").read_text(), OverrideLoader)
-    assert list(override) == ["services"]
+    assert list(override) == ["name", "services"]
+    assert override["name"] == imported.project.name
     assert set(override["services"]) == set(imported.containers)
     for service in override["services"].values():
         assert (service["network_mode"], service["networks"], service["ports"]) == ("none", "reset", "reset")

@@ -106,6 +106,13 @@ def test_others_are_named() -> None:
     assert "# agent: is in no network of the engine's (network mode host)" in render_topology(found.topology)
 
 
+def test_a_container_of_compose_has_a_comment() -> None:
+    """Compose creates its networks again with the next `up`, so its own file is the one to import."""
+    found = container("shop-web-1", {"shop_front": "172.18.0.2"})
+    found["Config"]["Labels"] = {"com.docker.compose.project": "shop\n"}
+    assert "# of the Compose project shop\\n: import its file in place of this" in render_topology(engine(found).topology)
+
+
 @pytest.mark.parametrize("answer", [{"Name": 7}, {"Name": "/x", "NetworkSettings": {"Networks": []}, "HostConfig": {}}, {}])
 def test_an_answer_of_another_form_is_an_error(answer: dict[str, Any]) -> None:
     """The engine may be another program: the message says which part is not as expected."""
