@@ -81,7 +81,7 @@ def contain_marks(view: HostView) -> Iterator[Owned]:
     """`uplinks`: the links to the outside. Such a link may be a bridge or a veth, like those of other programs' containers."""
     uplink = view.egress.dev
     if uplink:
-        yield LinkElement("uplinks", uplink), HOST_SUBJECT
+        yield LinkElement("uplinks", uplink), view.egress.about
 
 
 # --- isolated ports ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from operator import attrgetter
 from types import MappingProxyType
 
 from reconciler.plan.document import HostPlan
-from reconciler.plan.subjects import subjects_of
+from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, summarise
@@ -115,17 +115,20 @@ def compile_status(
     foreign: Mapping[str, tuple[Foreign, ...]] = MappingProxyType({}),
 ) -> StatusDocument:
     """The status of every host that has a plan. By host: the counted `connections`, and conflicts with foreign resources."""
+    names = names_lent_by(record for state in desired.values() for record in state.records.values())
     stands = (
-        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), foreign.get(plan.host, ()))
+        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), foreign.get(plan.host, ()), names)
         for plan in plans
     )
     hosts = tuple(replace(one, connections=connections.get(one.host, ())) for one in stands)
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, foreign: tuple[Foreign, ...]) -> HostStatus:
+def _host_status(
+    plan: HostPlan, desired: HostState, facts: HostFacts | None, foreign: tuple[Foreign, ...], names: Mapping[str, Subject]
+) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
-    subjects = subjects_of([*desired.records.values(), *gone])
+    subjects = subjects_of([*desired.records.values(), *gone], names)
     wanted: dict[Subject, list[Record]] = {}
     for ref, record in desired.records.items():
         wanted.setdefault(subjects[ref], []).append(record)

@@ -61,6 +61,11 @@ class SetElement:
         """Its parts, the value's first: links and addresses among them may say whose it is."""
         return (*self.data, *self.key)
 
+    @property
+    def forwarded_to(self) -> str:
+        """The address of a container, maybe on another host, to which a published port leads; "" if it is about none."""
+        return ""
+
     def describe(self) -> str:
         """For people: what it says."""
         return DESCRIPTION.format(self.key[0])
@@ -283,6 +288,10 @@ class ConnectionLimit(SetElement):
     def owner(self) -> str:
         return self.mac
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.mac, self.bridge
+
     def describe(self) -> str:
         return f"at most {self.limit} connections of {self.mac} through {self.bridge}"
 
@@ -310,6 +319,10 @@ class ReturnAddress(SetElement):
 
     target: str
     gateway: str
+
+    @property
+    def forwarded_to(self) -> str:
+        return self.target
 
 
 @dataclass(frozen=True, slots=True)
