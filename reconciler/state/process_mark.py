@@ -22,7 +22,18 @@ def marks_of(
     topology: str, container: str, command: tuple[str, ...], env: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
     """The variables by which netctl recognises a command."""
-    return (PROCESS_MARK, f"{topology}/{container}"), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
+    return (PROCESS_MARK, process_owner(topology, container)), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
+
+
+def process_owner(topology: str, container: str) -> str:
+    """The value of PROCESS_MARK; without a container, what those of a topology begin with."""
+    return f"{topology}/{container}"
+
+
+def parse_process_owner(text: str) -> tuple[str, str]:
+    """The inverse: topology and container, whatever their form."""
+    topology, _, container = text.partition("/")
+    return topology, container
 
 
 def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

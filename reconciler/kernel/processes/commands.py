@@ -40,7 +40,15 @@ from reconciler.kernel.processes.marks import (
 )
 from reconciler.kernel.run_directory.private import make_directory, open_private
 from reconciler.state.grammar import is_label
-from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
+from reconciler.state.process_mark import (
+    COMMAND_MARK,
+    PROCESS_MARK,
+    marks_of,
+    parse_command_mark,
+    parse_process_owner,
+    process_owner,
+    words_of,
+)
 from reconciler.state.ref import is_container_netns, parse_path_name
 from reconciler.state.snapshot import ProcessInfo
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
@@ -255,7 +263,7 @@ def read_marked(context: KernelContext) -> list[Marked]:
     namespaces = frozenset(named.values())
     inside = {netns for name, netns in named.items() if is_container_netns(parse_path_name(context.topology, name))}
     found = []
-    for bearer in read_bearers(context, f"{PROCESS_MARK}={context.topology}/".encode(), inside):
+    for bearer in read_bearers(context, f"{PROCESS_MARK}={process_owner(context.topology, '')}".encode(), inside):
         container = _container_of(context.topology, bearer)
         in_place = named.get(f"{context.topology}.{container}") == bearer.netns
         # In a namespace without a name, it is the rest of a container; in one of another name, its mark is forged.
@@ -275,5 +283,5 @@ def read_named(context: KernelContext) -> dict[str, Identity]:
 
 def _container_of(topology: str, bearer: Bearer) -> str:
     """The container in a mark; "" if no topology could have it, or the mark is another topology's."""
-    owner, _, container = (bearer.value_of(PROCESS_MARK) or "").partition("/")
+    owner, container = parse_process_owner(bearer.value_of(PROCESS_MARK) or "")
     return container if owner == topology and is_label(container) else ""

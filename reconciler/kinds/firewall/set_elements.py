@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
+from reconciler.kinds.firewall.port_blocks import BLOCKS_BY_CHAIN
+
 ProtocolPurpose = Literal["to_tunnel", "to_uplink", "to_bridge"]
 
 GOTO = "goto "
@@ -221,7 +223,8 @@ class SourcePorts(GotoElement):
         return int(first), int(last or first)
 
     def describe(self) -> str:
-        return f"connections from port {self.matched} get a source port of {self.chain.partition('-')[2]}"
+        block = BLOCKS_BY_CHAIN.get(self.chain)
+        return f"connections from port {self.matched} get a source port of {block or self.chain}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Self
 from reconciler.state.container_spec import HOLDER, OWN, ContainerSpec, HolderSpec
 from reconciler.state.engines import ENGINES, HOLDING
 from reconciler.state.engines.base import ContainerOrder
-from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
+from reconciler.state.process_mark import PROCESS_MARK, marks_of, process_owner, words_of
 from reconciler.state.ref import container_netns, hosts_path, netns_path, netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, quote
@@ -169,7 +169,7 @@ class ProcessStop(Step):
     def commands(self, shell: HostShell) -> Iterator[str]:
         # Any process can have the mark, but only root can start one in the namespace.
         pids = join(["ip", "netns", "pids", netns_path_name(shell.topology, self.netns)])
-        mark = quote(f"{PROCESS_MARK}={shell.topology}/{self.container}")
+        mark = quote(f"{PROCESS_MARK}={process_owner(shell.topology, self.container)}")
         yield f"for pid in $({pids} 2>/dev/null); do"
         yield f"    ! grep -qzxF {mark} /proc/$pid/environ 2>/dev/null || kill $pid 2>/dev/null || true"
         yield "done"
