@@ -326,16 +326,15 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
 def find_lab_targets(name: str) -> tuple[Target, ...]:
     """The live lab hosts of a topology on this machine, found by the names of their namespaces."""
     from reconciler.fleet.target import Target, default_engines
-    from reconciler.state.ref import lab_netns, netns_path_name
+    from reconciler.state.ref import lab_member_of, lab_netns, netns_path_name, parse_path_name
 
-    prefix = netns_path_name(name, lab_netns(""))
     try:
         files = sorted(entry.name for entry in os.scandir("/run/netns"))
     except FileNotFoundError:
         return ()
-    members = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
-    hosts = [member for member in members if member not in ("router", "outside")]
-    return tuple(Target(host, name, prefix + host, netns=prefix + host, engines=default_engines()) for host in hosts)
+    members = (lab_member_of(parse_path_name(name, file)) for file in files)
+    hosts = {member: netns_path_name(name, lab_netns(member)) for member in members if member not in ("", "router", "outside")}
+    return tuple(Target(host, name, file, netns=file, engines=default_engines()) for host, file in hosts.items())
 
 
 def warn_of_slow_paths(job: Job) -> None:

@@ -15,8 +15,8 @@ from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.model import is_named
 from reconciler.compile.view import HostView
-from reconciler.kinds.firewall.chains import LOW_BLOCKS, PORT_BLOCKS, SOURCE_PORT_BLOCKS, WHOLE_RANGE, PortBlock
 from reconciler.kinds.firewall.element_text import format_range
+from reconciler.kinds.firewall.port_blocks import LOW_BLOCKS, PORT_BLOCKS, SOURCE_PORT_BLOCKS, WHOLE_RANGE, PortBlock
 from reconciler.kinds.firewall.set_elements import (
     BlockElement,
     ConnectionLimit,
@@ -81,7 +81,7 @@ def contain_marks(view: HostView) -> Iterator[Owned]:
     """`uplinks`: the links to the outside. Such a link may be a bridge or a veth, like those of other programs' containers."""
     uplink = view.egress.dev
     if uplink:
-        yield LinkElement("uplinks", uplink), HOST_SUBJECT
+        yield LinkElement("uplinks", uplink), view.egress.about
 
 
 # --- isolated ports ---------------------------------------------------------------------------------------------------

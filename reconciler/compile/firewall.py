@@ -23,7 +23,7 @@ from reconciler.compile.containment import (
 from reconciler.compile.disjoint import RangeProduct, disjoint, range_of, subtract
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
-from reconciler.compile.model import Endpoint
+from reconciler.compile.model import Endpoint, HostSubnet
 from reconciler.compile.overlays import overlay_of
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
@@ -40,7 +40,6 @@ from reconciler.kinds.firewall.set_elements import (
     PortMac,
     ReturnAddress,
     SenderAddress,
-    SetElement,
 )
 from reconciler.kinds.firewall.traffic_elements import ANYWHERE, AllowedTraffic, PublishedPort
 from reconciler.state.record import Record
@@ -87,6 +86,7 @@ def _bridges(view: HostView) -> Iterator[Owned]:
 def _prefixes(view: HostView) -> Iterator[Owned]:
     """own: the topology's; local: with a host subnet here; guarded: not routed to from outside; natted: masqueraded."""
     topology, host_subnets, natted = view.topology, view.host_subnets, set[Network]()
+    owners: dict[str, Subject] = {}
     for subnet in topology.subnets.values():
         # For the other subnets a LAN, with its containers, is outside.
         for cidr in subnet.cidrs if not subnet.is_lan else ():
@@ -95,6 +95,7 @@ def _prefixes(view: HostView) -> Iterator[Owned]:
             yield BlockElement("own", str(cidr)), about
             if subnet.name not in host_subnets:
                 continue
+            owners[str(cidr)] = about
             yield BlockElement("local", str(cidr)), about
             if subnet.mode in ("nat", "isolated"):
                 yield BlockElement("guarded", str(cidr)), about
@@ -103,8 +104,10 @@ def _prefixes(view: HostView) -> Iterator[Owned]:
     for policy in topology.policies:
         if policy.target.kind == "outside":
             natted |= {ip_network(block) for block in _isolated_blocks(view, policy.source)}
-    for network in collapse(iter(natted)):
-        yield BlockElement("natted", plain_block(str(network))), HOST_SUBJECT
+    own_endpoints = (endpoint for name in view.containers for endpoint in view.resolved.endpoints[name])
+    owners |= {own.address: Subject.container(each.container) for each in own_endpoints for own in each.addresses}
+    for block in (plain_block(str(network)) for network in collapse(iter(natted))):
+        yield BlockElement("natted", block), owners.get(block, HOST_SUBJECT)
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
@@ -157,13 +160,9 @@ def _lan_clients(view: HostView) -> Iterator[Owned]:
 
 def _tunnels(view: HostView) -> Iterator[Owned]:
     """By what the packets of tunnels are known; those of several subnets may be known by the same."""
-    elements: dict[SetElement, Subject] = {
-        element: Subject.subnet(host_subnet.subnet)
-        for host_subnet in view.host_subnets.values()
-        for end in host_subnet.tunnels
-        for element in overlay_of(end).elements(end)
-    }
-    yield from elements.items()
+    tunnels = (end for host_subnet in view.host_subnets.values() for end in host_subnet.tunnels)
+    for element in dict.fromkeys(element for end in tunnels for element in overlay_of(end).elements(end)):
+        yield element, HOST_SUBJECT
 
 
 def _peers(view: HostView) -> Iterator[Owned]:
@@ -184,20 +183,22 @@ def _routed(view: HostView) -> Iterator[Owned]:
     A container may use any of its own addresses, and a peer of a policy is in another subnet. So all of them are the
     neighbour's.
     """
-    neighbours: dict[str, str] = {}
+    neighbours: dict[str, None] = {}
     for host_subnet in view.host_subnets.values():
         if any(peer.overlay == "routes" for peer in host_subnet.peers):
             for cidr in view.subnet(host_subnet).cidrs:
                 yield AllowedTraffic(source=str(cidr), target=str(cidr)), Subject.subnet(host_subnet.subnet)
-            neighbours |= {peer.host: host_subnet.subnet for peer in host_subnet.peers if peer.overlay == "routes"}
+            neighbours |= dict.fromkeys(peer.host for peer in host_subnet.peers if peer.overlay == "routes")
     uplink = view.egress.dev
-    for neighbour, subnet in neighbours.items():
+    for neighbour in neighbours:
         there = view.beside(neighbour)
-        own = [address for host_subnet in there.host_subnets.values() for address in host_subnet.addresses]
-        for name in there.containers:
-            own += [address for endpoint in view.resolved.endpoints[name] for address in endpoint.addresses]
-        for address in own:
-            yield SenderAddress("neighbours", uplink, there.uplink_mac, address.address), Subject.subnet(subnet)
+        endpoints = [endpoint for name in there.containers for endpoint in view.resolved.endpoints[name]]
+        ends: tuple[HostSubnet | Endpoint, ...] = (*there.host_subnets.values(), *endpoints)
+        for end in ends:
+            is_here = end.subnet in view.host_subnets and not view.subnet(end).is_lan
+            about = Subject.subnet(end.subnet) if is_here else HOST_SUBJECT
+            for address in end.addresses:
+                yield SenderAddress("neighbours", uplink, there.uplink_mac, address.address), about
 
 
 # --- source filters ---------------------------------------------------------------------------------------------------

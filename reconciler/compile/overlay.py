@@ -30,7 +30,7 @@ from reconciler.kinds.addressing.route import Route
 from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.subject import Subject
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.state.uapi import HOST_LENGTH
 
 
@@ -173,7 +173,7 @@ def compile_detours(view: HostView) -> Iterator[Route]:
                         # A next hop of the family exists if the shared subnet has the family.
                         if host_subnet.gateway(own.family) and own.address not in seen:
                             seen.add(own.address)
-                            yield _uplink_route(topology.name, own, peer, uplink, Subject.subnet(host_subnet.subnet))
+                            yield _uplink_route(topology.name, own, peer, uplink, HOST_SUBJECT)  # its subnet is not here
 
 
 def _detour(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, endpoint: Endpoint, seen: set[str]) -> Iterator[Route]:

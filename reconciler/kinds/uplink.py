@@ -92,6 +92,10 @@ class Uplink(Record):
     def subject(self) -> Subject:
         return subject_in(self.netns, self.about)
 
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.name,)
+
     def phrase(self, _facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.LINKS, f"uplink {self.name}")
 

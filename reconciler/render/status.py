@@ -14,7 +14,7 @@ from operator import attrgetter
 from types import MappingProxyType
 
 from reconciler.plan.document import HostPlan
-from reconciler.plan.subjects import subjects_of
+from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, summarise
@@ -121,17 +121,20 @@ def compile_status(
     By host: the counted `connections`, and conflicts with foreign resources. `waiting` are the containers that other programs
     are to run, each with the reason why it waits.
     """
+    names = names_lent_by(record for state in desired.values() for record in state.records.values())
     stands = (
-        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), waiting.get(plan.host, {}))
+        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), waiting.get(plan.host, {}), names)
         for plan in plans
     )
     hosts = tuple(replace(one, connections=connections.get(one.host, ()), foreign=foreign.get(one.host, ())) for one in stands)
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, waiting: Mapping[str, str]) -> HostStatus:
+def _host_status(
+    plan: HostPlan, desired: HostState, facts: HostFacts | None, waiting: Mapping[str, str], names: Mapping[str, Subject]
+) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
-    subjects = subjects_of([*desired.records.values(), *gone])
+    subjects = subjects_of([*desired.records.values(), *gone], names)
     wanted: dict[Subject, list[Record]] = {}
     for ref, record in desired.records.items():
         wanted.setdefault(subjects[ref], []).append(record)
@@ -139,13 +142,13 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, wa
     for change in plan.changes:
         changed.setdefault(subjects[change.ref], []).append(change)
     idle = {Subject.container(name): reason for name, reason in waiting.items()}
-    names = sorted({*wanted, *changed, *idle}, key=attrgetter("order"))
+    found = sorted({*wanted, *changed, *idle}, key=attrgetter("order"))
     leases = _leases(desired, facts)
     items = tuple(
-        Item(name, WAITING, idle[name])
-        if name in idle and not changed.get(name)
-        else _item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, ""))
-        for name in names
+        Item(one, WAITING, idle[one])
+        if one in idle and not changed.get(one)
+        else _item(one, wanted.get(one, []), changed.get(one, []), leases.get(one, ""))
+        for one in found
     )
     return HostStatus(plan.host, _worst(items), items)
 

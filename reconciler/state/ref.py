@@ -81,6 +81,12 @@ def netns_path(topology: str, netns: str) -> str:
     return f"/run/netns/{netns_path_name(topology, netns)}"
 
 
+def parse_netns_path(topology: str, path: str) -> str:
+    """The inverse of `netns_path`: "" if the path is not a namespace of this topology."""
+    netns = parse_path_name(topology, path.rpartition("/")[2])
+    return netns if netns and path == netns_path(topology, netns) else ""
+
+
 def hosts_path(topology: str, host_key: str, container: str) -> str:
     """The file that a container has as /etc/hosts, if its engine lets it join a path."""
     return f"/run/netctl/{host_key}/{topology}.hosts/{container}"

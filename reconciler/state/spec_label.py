@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from reconciler.state.container_spec import HELD, LOST, OWN, ContainerSpec, HolderSpec
 from reconciler.state.grammar import is_label
 from reconciler.state.jsontext import parse_json
-from reconciler.state.ref import container_netns, netns_path
+from reconciler.state.ref import container_of, parse_netns_path
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 ROLE_LABEL, HOLDER_ROLE = "netctl.role", "network"
@@ -131,5 +131,5 @@ def network_of(label: str, container: str, held: Mapping[str, str]) -> tuple[str
 
 def path_label_of(topology: str, label: str) -> dict[str, str]:
     """`held` for a label that is a path: the one container that has a namespace there, if it is one of the topology."""
-    name = label.removeprefix(netns_path(topology, container_netns("")))
-    return {label: name} if is_label(name) and label == netns_path(topology, container_netns(name)) else {}
+    name = container_of(parse_netns_path(topology, label))
+    return {label: name} if is_label(name) else {}

@@ -39,9 +39,9 @@ from reconciler.kernel.openvswitch.read import read_datapath, read_fault
 from reconciler.kernel.processes.dhcp_clients import find_client
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.uplink.candidates import find_places, read_link_facts
-from reconciler.kinds.firewall.chains import LOW_BLOCKS, SOURCE_PORT_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.firewall.element_text import parse_elements
 from reconciler.kinds.firewall.fast_path import FAMILY
+from reconciler.kinds.firewall.port_blocks import BLOCKS_BY_CHAIN, LOW_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.firewall.set_elements import LinkElement, SenderAddress, SourcePorts
 from reconciler.kinds.firewall.traffic_elements import PublishedPort
 from reconciler.kinds.links.macvlan import Macvlan
@@ -263,7 +263,7 @@ def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
 
 def find_source_ports(snapshot: Snapshot) -> tuple[SourcePortChoice, ...]:
     """What the live firewall does with source ports; empty if it does nothing."""
-    blocks = {block.chain: (block.first, block.last) for block in SOURCE_PORT_BLOCKS}
+    blocks = {chain: (block.first, block.last) for chain, block in BLOCKS_BY_CHAIN.items()}
     tables = (table for table in snapshot.tables if table.family == "inet")
     elements = (element for table in tables for element in parse_elements(table.family, table.elements, SourcePorts))
     return tuple(SourcePortChoice(element.ports, blocks[element.chain]) for element in elements if element.chain in blocks)

@@ -22,6 +22,7 @@ from operator import attrgetter
 from typing import Self
 
 from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.holders import holders_of
 from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.settings.sysctl import needed_for_ipv6
 from reconciler.kinds.uplink import find_uplink
@@ -148,6 +149,7 @@ class Route(Record):
             for info in namespace.addresses
             if info.index in namespace.links
         }
+        holders = holders_of(snapshot)
         for info in namespace.routes:
             if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and not info.form and info.index in namespace.links:
                 link = namespace.links[info.index]
@@ -168,6 +170,7 @@ class Route(Record):
                     address=address,
                     connected=connected,
                     uplink=uplink,
+                    about=holders.around(info.dst) or HOST_SUBJECT,
                 )
 
     def must_recreate(self, before: Self) -> bool:

@@ -11,12 +11,11 @@ See docs/how-it-works.md.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from reconciler.kinds.firewall.memory import ANSWERS, MEMORY, OPENED
+from reconciler.kinds.firewall.port_blocks import SOURCE_PORT_BLOCKS, WHOLE_RANGE, PortBlock
 from reconciler.kinds.firewall.port_chains import ARP, BRIDGE, NETDEV
 from reconciler.kinds.links import PORTS, TUNNELS
-from reconciler.state.uapi import PORT_MAX
 
 FORWARD_MARK = 0x00001000
 """The bit that netctl's forward chain sets on packets it allows. The rule in DOCKER-USER accepts it.
@@ -25,31 +24,6 @@ That rule is `kinds.firewall.docker_user`. No other program's marks use this bit
 docs/decisions/0007 lists the bits of other programs.
 """
 
-
-@dataclass(frozen=True, slots=True)
-class PortBlock:
-    """Source ports that masqueraded connections may get, both ends included."""
-
-    first: int
-    last: int
-
-    @property
-    def chain(self) -> str:
-        """The chain that masquerades to the block."""
-        return f"ports-{self.first}-{self.last}"
-
-    def overlaps(self, first: int, last: int) -> bool:
-        """Whether a port from `first` to `last` is in the block."""
-        return self.first <= last and first <= self.last
-
-
-WHOLE_RANGE = PortBlock(32768, PORT_MAX)
-"""It begins with the first port that the kernel gives to clients (net.ipv4.ip_local_port_range), so that no service needs one."""
-PORT_BLOCKS = tuple(PortBlock(first, first + 4095) for first in range(32768, PORT_MAX, 4096))
-"""Its parts. A part in which a port is published or has a listener is not used."""
-LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
-"""Blocks for connections from a port below 1024, as NFS opens them: IANA has given these ports to no service."""
-SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
 SOURCE_PORT_CHAINS = tuple(block.chain for block in SOURCE_PORT_BLOCKS)
 
 _INET = """\

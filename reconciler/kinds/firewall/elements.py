@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.firewall.element_text import format_element, parse_element, render_element
-from reconciler.kinds.firewall.holders import find_holder, holders_of
+from reconciler.kinds.firewall.holders import find_holder, holders_among
 from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
 from reconciler.kinds.firewall.set_elements import ProtocolLink, SetElement
 from reconciler.kinds.firewall.summary import describe_elements, describe_ports, summarise_ports
@@ -176,6 +176,9 @@ class FirewallElement(FirewallPart):
 
     def subject_among(self, names: LentNames) -> Subject:
         subject = super(FirewallElement, self).subject_among(names)
+        if subject == HOST_SUBJECT:  # a container on another host, to which this one forwards a port
+            container = names.container_at(self.element.forwarded_to) if names.everywhere else ""
+            return Subject.container(container) if container else subject
         element = self.element if subject.sort == "policy" else None
         if not isinstance(element, AllowedTraffic):
             return subject
@@ -212,11 +215,11 @@ class FirewallElement(FirewallPart):
             (table, subnet, [parse_element(table.family, *text) for text in table.elements])
             for table, subnet in own_tables(snapshot)
         ]
-        holders = holders_of(snapshot, (one for table, _, found in tables if table.family == "bridge" for one in found))
+        holders = holders_among(snapshot, (one for table, _, found in tables if table.family == "bridge" for one in found))
         for table, subnet, elements in tables:
             for (name, key, value), element in zip(table.elements, elements, strict=True):
                 if not isinstance(element, ProtocolLink):
-                    about = Subject.subnet(subnet) if subnet else find_holder(element, holders)
+                    about = find_holder(element, holders, Subject.subnet(subnet) if subnet else HOST_SUBJECT)
                     yield cls(
                         netns="", family=table.family, topology=snapshot.topology,
                         set=name, key=key, value=value, about=about, subnet=subnet,

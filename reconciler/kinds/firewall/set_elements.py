@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
+from reconciler.kinds.firewall.port_blocks import BLOCKS_BY_CHAIN
+
 ProtocolPurpose = Literal["to_tunnel", "to_uplink", "to_bridge"]
 
 GOTO = "goto "
@@ -60,6 +62,11 @@ class SetElement:
     def names(self) -> tuple[str, ...]:
         """Its parts, the value's first: links and addresses among them may say whose it is."""
         return (*self.data, *self.key)
+
+    @property
+    def forwarded_to(self) -> str:
+        """The address of a container, maybe on another host, to which a published port leads; "" if it is about none."""
+        return ""
 
     def describe(self) -> str:
         """For people: what it says."""
@@ -216,7 +223,8 @@ class SourcePorts(GotoElement):
         return int(first), int(last or first)
 
     def describe(self) -> str:
-        return f"connections from port {self.matched} get a source port of {self.chain.partition('-')[2]}"
+        block = BLOCKS_BY_CHAIN.get(self.chain)
+        return f"connections from port {self.matched} get a source port of {block or self.chain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +291,10 @@ class ConnectionLimit(SetElement):
     def owner(self) -> str:
         return self.mac
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.mac, self.bridge
+
     def describe(self) -> str:
         return f"at most {self.limit} connections of {self.mac} through {self.bridge}"
 
@@ -310,6 +322,10 @@ class ReturnAddress(SetElement):
 
     target: str
     gateway: str
+
+    @property
+    def forwarded_to(self) -> str:
+        return self.target
 
 
 @dataclass(frozen=True, slots=True)

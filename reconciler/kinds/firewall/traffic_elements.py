@@ -67,6 +67,10 @@ class PublishedPort(SetElement):
         return self.target
 
     @property
+    def forwarded_to(self) -> str:
+        return self.target
+
+    @property
     def listening(self) -> str:
         """Where it listens, and to whom: `8080`, `192.0.2.11:8443 from 192.0.2.0/24`."""
         is_everywhere = self.listen in ("", *ANYWHERE.values())

@@ -90,4 +90,5 @@ def test_what_goes_is_named_by_all_hosts() -> None:
     assert "policy from web to db" in told
     assert "policy from front" not in told
     assert "to 10.45.0.20" not in told
-    assert "firewall, 2 settings, published port tcp 9090 to 10.44.0" in told
+    assert "~ container api          remove port tcp 9090 to 10.44.0" in told
+    assert "  - host                   firewall, 2 settings\n" in told
