@@ -39,6 +39,8 @@ from reconciler.worker.protocol import PATIENCE_S, Introduction
 
 OWN_FILES, FILES_EACH = 48, 8
 """Open files of a controller: its own, and those for each worker (its streams, its messages, and more during its start)."""
+ADDRESS_SPACE_BYTES = 100 << 20
+"""The least address space of a controller, and of each worker: libraries, and the stacks of threads."""
 
 HOLDER_MAX = 512
 """The number of characters that are shown of a host's lock holder."""
@@ -77,8 +79,13 @@ class Fleet:
     def start(cls, count: int) -> Self:
         """Start workers. `greet` starts more if these are too few, and ends superfluous ones.
 
-        HostError if the process may not open that many files.
+        HostError if the process may not open that many files, or may not have the memory.
         """
+        space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if space != resource.RLIM_INFINITY and space < ADDRESS_SPACE_BYTES:
+            # In less, a thread can run out of memory before it says that it runs, and Thread.start waits for that without end.
+            message = f"cannot work in {space >> 20} MiB of address space"
+            raise HostError(message, f"raise the limit of memory: ulimit -v {ADDRESS_SPACE_BYTES >> 10}")
         soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         needed = OWN_FILES + FILES_EACH * count
         if limit != resource.RLIM_INFINITY and limit < needed:
