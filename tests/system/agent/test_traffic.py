@@ -10,7 +10,7 @@ import pytest
 from tests.harness.faults.strike import quick_netctl
 from tests.harness.machine import Machine
 from tests.harness.running_agent import RunningAgent
-from tests.harness.topologies.local import edit
+from tests.harness.topologies.local import LAB, edit, write
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
@@ -19,18 +19,18 @@ ALLOWED, DROPPED = ("from web to db", "allowed"), ("from front to back", "droppe
 SYN_BYTES = 60
 
 
-def read_traffic(machine: Machine, what: str = "packets") -> dict[tuple[str, str], float]:
+def read_traffic(machine: Machine, what: str = "packets", name: str = "here") -> dict[tuple[str, str], float]:
     """What is served, by policy and verdict."""
     found = re.findall(
-        rf'^netctl_policy_{what}_total{{policy="(.*)",topology="here",verdict="(.*)"}} (.*)$', machine.sh(FETCH), re.MULTILINE
+        rf'^netctl_policy_{what}_total{{policy="(.*)",topology="{name}",verdict="(.*)"}} (.*)$', machine.sh(FETCH), re.MULTILINE
     )
     return {(policy, verdict): float(number) for policy, verdict, number in found}
 
 
-def knock(machine: Machine, port: int, times: int) -> None:
+def knock(machine: Machine, port: int, times: int, netns: str = "here.web") -> None:
     """Ask `db` from `web` for connections. Each is one packet there: `db` does not listen, or the host rejects it."""
     for _ in range(times):
-        machine.run("ip", "netns", "exec", "here.web", "busybox", "nc", "-w", "2", "10.45.0.20", str(port), check=False)
+        machine.run("ip", "netns", "exec", netns, "busybox", "nc", "-w", "2", "10.45.0.20", str(port), check=False)
 
 
 def repair(agent: RunningAgent, damage: str) -> None:
@@ -65,3 +65,13 @@ def test_packets_are_counted_under_their_policy(furnished: Machine, file: Path) 
     knock(furnished, 5432, 2)
     repair(agent, "ip -n here.web address delete 10.44.0.10/24 dev eth0")
     agent.wait_for(lambda _: read_traffic(furnished) == {**wanted, ALLOWED: 6.0})
+
+
+def test_the_hosts_of_a_lab_are_counted_together(furnished: Machine) -> None:
+    """An agent that holds several hosts, and the lab around them, adds up what each of them has counted."""
+    file = write(furnished, LAB)
+    agent = RunningAgent.start(furnished, file, "--metrics", "127.0.0.1:9478", name="shop", host="alpha").wait_ready()
+    agent.wait_for(lambda _: read_traffic(furnished, name="shop") == {ALLOWED: 0.0})
+    knock(furnished, 5432, 2, "shop.web")
+    repair(agent, "ip -n shop.web address delete 10.44.0.10/24 dev eth0")
+    agent.wait_for(lambda _: read_traffic(furnished, name="shop") == {ALLOWED: 2.0})
