@@ -91,8 +91,12 @@ class Keeper:
     """The facts of hosts that share a subnet and are not held here."""
     clock: Callable[[], float] = time.monotonic
     _compiled: tuple[Mapping[str, HostFacts], Desired] | None = None
+    _facts: Mapping[str, HostFacts] = field(default_factory=dict)
+    """What the hosts reported last."""
     _fleet: Fleet | None = None
-    """The workers of the last cycle, which rest."""
+    """The workers of the last cycle, which rest or, within `cycle`, read already."""
+    _has_begun: bool = False
+    """Whether they read already."""
     _fleet_until_s: float = 0.0
 
     def follow(self, topology: Topology, targets: tuple[Target, ...]) -> None:
@@ -119,20 +123,45 @@ class Keeper:
             self.beside = {**known, **fleet.read(lock=False)}
         return errors
 
-    def cycle(self, progress: ProgressDisplay) -> CycleResult:
+    def cycle(self, progress: ProgressDisplay, meanwhile: Callable[[], None] | None = None) -> CycleResult:
         """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed.
 
-        StoppedError if it must stop.
+        `meanwhile` may `follow` another file. The workers that rest read the hosts in the same time. StoppedError if it must stop.
         """
+        if meanwhile:
+            try:
+                self._begin()
+                meanwhile()
+                self._compile_early()
+            except BaseException:
+                self.end_workers()
+                raise
         with self.workers() as fleet:
             return self._cycle(fleet, progress)
+
+    def _begin(self) -> None:
+        """Start to read the hosts, if no lock is needed for that, and workers rest that can go on."""
+        if not (self.is_clean and self._fleet):
+            return
+        if not self._is_fresh(self._fleet):
+            self.end_workers()
+            return
+        self._fleet.begin_again()
+        self._has_begun = True
+
+    def _compile_early(self) -> None:
+        """Compile for what the hosts reported last, while they are read: mostly they report the same again."""
+        if self._has_begun and self._compiled is None and self._facts:
+            with contextlib.suppress(NetctlError):  # what they report now decides
+                self.compile({**self.beside, **self._facts})
 
     @contextlib.contextmanager
     def workers(self) -> Iterator[Fleet]:
         """The workers of all hosts, which rest afterwards; after an error they end."""
         fleet, self._fleet = self._fleet or self._start(), None
+        has_begun, self._has_begun = self._has_begun, False
         try:
-            if not self._is_fresh(fleet):
+            if not (has_begun or self._is_fresh(fleet)):
                 fleet.close()
                 fleet = self._start()
             yield fleet
@@ -166,7 +195,7 @@ class Keeper:
 
     def end_workers(self) -> None:
         """End the workers that rest."""
-        fleet, self._fleet = self._fleet, None
+        fleet, self._fleet, self._has_begun = self._fleet, None, False
         if fleet:
             fleet.close()
 
@@ -206,6 +235,7 @@ class Keeper:
 
     def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
         """The plans, without what is not to be repaired now."""
+        self._facts = facts
         desired = self.compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
         # A pattern without a member, and a member that cannot have what another one has, have no records.
