@@ -24,6 +24,10 @@ from tests.harness.netns import Namespace
 # The thousands of netctl that the tests start would each compile all modules: a third of the CPU time of a short one.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# On Debian 12, .ci/setup keeps Docker Compose 2 there.
+if (_docker_config := Path(__file__).parent.parent / ".venv/docker-config").is_dir():
+    os.environ["DOCKER_CONFIG"] = str(_docker_config)
+
 settings.register_profile("netctl", deadline=None)  # no test is timed: the machine may be busy with other things
 settings.load_profile("netctl")
 

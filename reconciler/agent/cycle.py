@@ -18,6 +18,7 @@ from reconciler.agent.withhold import find_awaited, find_programs, find_roots, w
 from reconciler.compile import Desired, compile_topology
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.fleet.fleet import Fleet
+from reconciler.fleet.rollout import StepFailedError
 from reconciler.fleet.session import WorkerDiedError
 from reconciler.fleet.target import Target, targets_of
 from reconciler.plan.document import HostPlan
@@ -85,6 +86,8 @@ class Keeper:
     """Whether each cycle also reads what the firewalls have counted."""
     held: dict[str, HostState] = field(default_factory=dict)
     """By host, what was desired when the host was last in step."""
+    unfinished: dict[str, dict[Ref, Change]] = field(default_factory=dict)
+    """By host, the changes of cycles that failed. The next cycle that succeeds finds which of them were made."""
     is_clean: bool = False
     """Whether the last cycle left nothing that only a commit removes."""
     beside: Mapping[str, HostFacts] = field(default_factory=dict)
@@ -213,12 +216,27 @@ class Keeper:
                 raise LockedError("the agent is paused")
             self.is_clean = False
             work, error = self._prepare(fleet, work)
-            fleet.apply(work.plans, progress, rolls_back=False)
+            try:
+                fleet.apply(work.plans, progress, rolls_back=False)
+            except StepFailedError:
+                for host, found in work.changes.items():
+                    self.unfinished.setdefault(host, {}).update((change.ref, change) for change in found)
+                raise
             self.is_clean = True
         if not changes:
             self.held = dict(work.desired.hosts)
         traffic = fleet.read_traffic() if self.reads_traffic else {}
-        return CycleResult(work.changes, work.awaited, work.desired.hosts, traffic, error)
+        return CycleResult(self._with_finished(work.changes), work.awaited, work.desired.hosts, traffic, error)
+
+    def _with_finished(self, changes: Mapping[str, tuple[Change, ...]]) -> Mapping[str, tuple[Change, ...]]:
+        """The changes, and those of failed cycles that were made: they differ no more, and nothing leaves them alone."""
+        unfinished, self.unfinished = self.unfinished, {}
+        found = dict(changes)
+        for host, known in unfinished.items():
+            others = {change.ref for change in changes.get(host, ())}.union(self.withheld(host))
+            if made := tuple(change for ref, change in known.items() if ref not in others):
+                found[host] = (*changes.get(host, ()), *made)
+        return found
 
     def _prepare(self, fleet: Fleet, work: _Work) -> tuple[_Work, NetctlError | None]:
         """What can be carried out, and what keeps programs from being started: a missing image must not hold up the network."""

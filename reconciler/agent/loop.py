@@ -185,6 +185,7 @@ class Agent:
         causes, self.causes = sorted(self.causes) or ["reading"], set()
         self.schedule.begin(begun_s, random.random())  # noqa: S311  no secret
         result, outcome = "in_step", None
+        is_failing = self.contests.is_failing(begun_s)  # what is left alone in this cycle, even if its pause ends meanwhile
         try:
             with translating():
                 if is_full and not self.reload:
@@ -199,7 +200,7 @@ class Agent:
             self._fail(error)
         else:
             result = "in_step" if outcome.is_in_step else "repaired"
-            self._succeed(outcome, causes, is_full=is_full, elapsed_s=self.clock() - begun_s)
+            self._succeed(outcome, causes, is_full=is_full, is_failing=is_failing, elapsed_s=self.clock() - begun_s)
             if outcome.error:
                 self._fail(outcome.error)
         self.schedule.contest_s = self.contests.next_s(self.clock())
@@ -258,9 +259,8 @@ class Agent:
             self.contests.set_aside((error.host, error.ref), self.clock())  # the rest goes on without it
         self._write(replace(self.state, error=text, in_step=False))
 
-    def _succeed(self, outcome: CycleResult, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
+    def _succeed(self, outcome: CycleResult, causes: list[str], *, is_full: bool, is_failing: bool, elapsed_s: float) -> None:
         state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
-        is_failing = self.contests.is_failing(self.clock())
         if state.error and not (is_failing or state.error.startswith("the file")):
             state = replace(state, error="")
         for name in sorted(set(outcome.awaited) - set(self.state.waiting)):

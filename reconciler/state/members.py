@@ -16,7 +16,7 @@ COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
 COMPOSE_ONE_OFF = "com.docker.compose.oneoff"
-"""Compose's labels (docker/compose, pkg/api/labels.go). podman-compose sets the first three, too."""
+"""Compose's labels (docker/compose, pkg/api/labels.go). Other programs that read Compose files set the first three, too."""
 ONE_OFF_NAME = re.compile(r"_tmp[0-9]+\Z")
 NUMBER = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 NUMBER_LENGTH = 4
@@ -38,7 +38,7 @@ class Selector:
 
     def selects(self, engine_name: str, labels: Mapping[str, str]) -> bool:
         """Whether a container with these labels is a member. One that `compose run` started for one command is none."""
-        # podman-compose gives a one-off container all labels of its service, and only a name of its own.
+        # Some programs give a one-off container all labels of its service, and only a name of its own.
         is_one_off = labels.get(COMPOSE_ONE_OFF, "").lower() == "true" or ONE_OFF_NAME.search(engine_name) is not None
         return not (self.is_service and is_one_off) and all(labels.get(key) == value for key, value in self.labels)
 

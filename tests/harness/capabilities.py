@@ -78,7 +78,7 @@ KERNEL_GAPS = frozenset({"sctp", "dummy", "vrf", "wireguard"})
 """What the kernel of the CI lacks, and no package brings: a test that needs one is skipped there too, and says so."""
 
 RELEASE_GAPS = frozenset({"compose"})
-"""What Debian 12 has in no package, and Debian 13 has: a skip as above, if no package of this machine's release brings it."""
+"""What Debian 12 has in no package: .ci/setup fetches it from Debian 13, and a machine that cannot gets a skip as above."""
 
 _found: dict[str, bool] = {}
 

@@ -1,7 +1,7 @@
 """Docker Compose for tests: its normal form of a project's files, and whether the machine has it.
 
 Debian 13's package docker-compose is version 2, a plugin of the docker command. Debian 12 has version 1 only, which netctl
-does not use. There a plugin under `$DOCKER_CONFIG/cli-plugins` serves the tests, too.
+does not use. There .ci/setup puts that plugin into .venv, and tests/conftest.py sets DOCKER_CONFIG.
 """
 
 from __future__ import annotations

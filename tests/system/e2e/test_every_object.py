@@ -1,13 +1,15 @@
 """Drift, object by object: whatever of netctl's is damaged is seen by `status`, and one `apply` puts it right.
 
-Damages are found by looking at the machine (see `damages`), one of each form is done by itself, and then many at once. With
-EVERY_DAMAGE=1 in the environment each is done by itself. What is not watched, and why, stands in docs/how-it-works.md.
+Damages are found by looking at the machine (see `damages`), one of each form is done by itself, and then many at once. Of the
+lab, which has many forms of a local host again, every other form is done, by lot. With EVERY_DAMAGE=1 in the environment each
+is done by itself. What is not watched, and why, stands in docs/how-it-works.md.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -40,17 +42,21 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         machine.end()
 
 
-def test_each_by_itself(live: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_by_itself(live: Machine, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     """Each damage is seen by `status` and repaired by one `apply`, or it is refused with the thing's name."""
     found = list(find_damages(live, "here"))
-    chosen = found if os.environ.get("EVERY_DAMAGE") else list({damage.form: damage for damage in found}.values())
+    chosen, seed = found, int(time.time())
+    if not os.environ.get("EVERY_DAMAGE"):
+        chosen = list({damage.form: damage for damage in found}.values())
+        if "lab" in request.node.name:
+            chosen = random.Random(seed).sample(chosen, len(chosen) // 2)
     before = read_live(live)
     faults = [fault for damage in chosen if (fault := attempt(live, damage))]
     assert "\n".join(faults) == ""
     assert quick_netctl(live, "diff", live.folder / "topology.yaml")[0].status == 0
     assert differences(before, read_live(live)) == ""
     with capsys.disabled():
-        print(f"\ndrift: damaged {len(chosen)} of {len(found)}, seen {len(chosen)}, repaired {len(chosen)}")
+        print(f"\ndrift: damaged {len(chosen)} of {len(found)}, seen {len(chosen)}, repaired {len(chosen)} (seed {seed})")
 
 
 def attempt(live: Machine, damage: Damage) -> str:
