@@ -126,37 +126,34 @@ class Keeper:
             self.beside = {**known, **fleet.read(lock=False)}
         return errors
 
-    def cycle(self, progress: ProgressDisplay, meanwhile: Callable[[], None] | None = None) -> CycleResult:
+    @contextlib.contextmanager
+    def reading_ahead(self) -> Iterator[None]:
+        """Start to read the hosts, for the `cycle` within; what takes place before it runs beside the reading.
+
+        Nothing starts if workers do not rest, or cannot go on, or if only the lock makes a reading sound.
+        """
+        if self.is_clean and self._fleet:
+            if self._is_fresh(self._fleet):
+                self._fleet.begin_again()
+                self._has_begun = True
+            else:
+                self.end_workers()
+        try:
+            yield
+        finally:
+            if self._has_begun:  # no cycle came of it, and the next one must not use an old reading
+                self.end_workers()
+
+    def cycle(self, progress: ProgressDisplay) -> CycleResult:
         """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed.
 
-        `meanwhile` may `follow` another file. The workers that rest read the hosts in the same time. StoppedError if it must stop.
+        StoppedError if it must stop.
         """
-        if meanwhile:
-            try:
-                self._begin()
-                meanwhile()
-                self._compile_early()
-            except BaseException:
-                self.end_workers()
-                raise
+        if self._has_begun and self._compiled is None and self._facts:
+            with contextlib.suppress(NetctlError):  # the hosts mostly report the same again; if not, this decides nothing
+                self.compile({**self.beside, **self._facts})
         with self.workers() as fleet:
             return self._cycle(fleet, progress)
-
-    def _begin(self) -> None:
-        """Start to read the hosts, if no lock is needed for that, and workers rest that can go on."""
-        if not (self.is_clean and self._fleet):
-            return
-        if not self._is_fresh(self._fleet):
-            self.end_workers()
-            return
-        self._fleet.begin_again()
-        self._has_begun = True
-
-    def _compile_early(self) -> None:
-        """Compile for what the hosts reported last, while they are read: mostly they report the same again."""
-        if self._has_begun and self._compiled is None and self._facts:
-            with contextlib.suppress(NetctlError):  # what they report now decides
-                self.compile({**self.beside, **self._facts})
 
     @contextlib.contextmanager
     def workers(self) -> Iterator[Fleet]:

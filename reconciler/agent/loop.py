@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.agent.contest import Contests
@@ -187,11 +186,11 @@ class Agent:
         result, outcome = "in_step", None
         is_failing = self.contests.is_failing(begun_s)  # what is left alone in this cycle, even if its pause ends meanwhile
         try:
-            with translating():
-                if is_full and not self.reload:
+            with translating(), self.keeper.reading_ahead():
+                self._reload()
+                if is_full:
                     self._read_beside()
-                meanwhile = partial(self._reload, is_full=is_full) if self.reload else None
-                outcome = self.keeper.cycle(_Silence(self._beat_soon), meanwhile)
+                outcome = self.keeper.cycle(_Silence(self._beat_soon))
         except LockedError as error:
             result = "locked"
             self._give_way(error)
@@ -208,14 +207,11 @@ class Agent:
             self.metrics.count(self.keeper.topology, result, self.clock() - begun_s, outcome)
             self.metrics.publish(self.keeper.topology, self.state, len(self.contests.contested), self.desired)
 
-    def _reload(self, *, is_full: bool) -> None:
-        """Read the file again. A file that is wrong is reported, and the last good one stays."""
+    def _reload(self) -> None:
+        """Read the file again if it may be another one. A file that is wrong is reported, and the last good one stays."""
+        if not self.reload:
+            return
         self.reload = False
-        if not self._follow_file() and is_full:
-            self._read_beside()
-
-    def _follow_file(self) -> bool:
-        """Follow the file; false if nothing is new."""
         try:
             loaded = self.load()
             topology, targets = loaded.topology, loaded.targets
@@ -225,17 +221,16 @@ class Agent:
         except NetctlError as error:
             self.log.fail("file", error)
             self._write(replace(self.state, error=f"the file is not used: {error.message}"))
-            return False
+            return
         self.desk.digest = loaded.digest
         if topology == self.keeper.topology and targets == self.keeper.targets:
             if self.state.error:
                 self._write(replace(self.state, error=""))
-            return False
+            return
         self.log.note("file", f"follows {topology.path}")
         self.keeper.follow(topology, targets)
         self._read_beside()
         self._write(replace(self.state, error="", hosts=names_of(targets), in_step=False))
-        return True
 
     def _read_beside(self) -> None:
         errors = self.keeper.read_beside()
