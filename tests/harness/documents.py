@@ -6,6 +6,7 @@ A mark is an HTML comment in the line before the fence, so readers do not see it
 |---|---|
 | none | `sh` is run, `yaml` is validated, `json` is parsed |
 | `script` | `sh` that begins in a fresh machine; a whole topology does so, too |
+| `applied` | `sh` that begins in a machine with the topology of the README |
 | `server` | `sh` that the script's rows need, too |
 | `fails`, `ends with N` | `sh` whose last line ends so |
 | `prints: COMMAND` | the command's output, in which `…` stands for anything |

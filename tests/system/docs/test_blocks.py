@@ -25,7 +25,10 @@ pytestmark = pytest.mark.kernel
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = [path for path in language.documents() if path.name != "CHANGELOG.md" and path.parent.name != "decisions"]
 WITH_BLOCKS = [path for path in DOCUMENTS if read_blocks(path)]
-OMISSIONS = [(path, omission) for path in DOCUMENTS for omission in read_omissions(path)]
+TUTORIAL = sorted((ROOT / "docs/tutorial").glob("*.md"))
+OMISSIONS = [(path, omission) for path in TUTORIAL for omission in read_omissions(path)]
+
+EXAMPLE = next(block.text for block in read_blocks(ROOT / "README.md") if block.is_whole_topology)
 
 MakeMachine = Callable[[], Machine]
 
@@ -102,24 +105,39 @@ def test_blocks_do_what_the_document_says(
     """Commands end as the page says, outputs are what they print, and topologies are valid. Others say why they do not run."""
     machine = make_machine()
     for number, block in enumerate(read_blocks(document)):
-        kind, _, argument = block.mark.partition(": ")
-        if block.begins and number:
+        place = f"{document.relative_to(ROOT)}:{block.line}"
+        if (block.begins and number) or block.mark == "applied":
             machine = make_machine()
         if block.reason_not_run:
-            record_property(NOT_RUN, (f"{document.relative_to(ROOT)}:{block.line}", block.reason_not_run))
-        elif kind in ("prints", "excerpt of"):
-            check_output(machine, block, argument, is_excerpt=kind == "excerpt of")
-        elif block.language == "yaml":
-            check_yaml(machine, block)
-        elif block.language == "json":
-            json.loads(block.text)
-        elif block.language == "sh":
-            run_block(machine, block)
-        else:
-            assert kind == "drawing", f"{document.relative_to(ROOT)}:{block.line}: a block without a mark (tests/harness/documents.py)"
+            record_property(NOT_RUN, (place, block.reason_not_run))
+            continue
+        if block.mark == "applied":
+            (machine.folder / "topology.yaml").write_text(EXAMPLE)
+            assert bash(machine, "netctl apply").status == 0
+        check_block(machine, block, place)
 
 
-@pytest.mark.parametrize(("document", "omission"), OMISSIONS, ids=lambda value: getattr(value, "stem", getattr(value, "line", ""))[:60])
+def check_block(machine: Machine, block: Block, place: str) -> None:
+    """What the block's language and mark ask for."""
+    kind, _, argument = block.mark.partition(": ")
+    if kind in ("prints", "excerpt of"):
+        check_output(machine, block, argument, is_excerpt=kind == "excerpt of")
+    elif block.language == "yaml":
+        check_yaml(machine, block)
+    elif block.language == "json":
+        json.loads(block.text)
+    elif block.language == "sh":
+        run_block(machine, block)
+    else:
+        assert kind == "drawing", f"{place}: a block without a mark (tests/harness/documents.py)"
+
+
+def name_parameter(value: Path | Omission) -> str:
+    """A part of the test's name."""
+    return value.stem if isinstance(value, Path) else value.line[:60]
+
+
+@pytest.mark.parametrize(("document", "omission"), OMISSIONS, ids=name_parameter)
 def test_a_line_that_is_left_out_is_missed(document: Path, omission: Omission, make_machine: MakeMachine) -> None:
     """The command beside it fails without the line, and not with it."""
     blocks = read_blocks(document)
