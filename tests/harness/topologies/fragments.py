@@ -18,7 +18,8 @@ def complete(part: str) -> str:
     whole = {"version": 1, "name": "shop", "hosts": {"alpha": {"connect": "local", "address": "192.0.2.11"}}, **tree}
     subnets = {**({} if "subnets" in tree else SUBNETS), **tree.get("subnets", {})}
     named = str(tree)
-    containers = {**{name: made for name, made in NAMES.items() if "policies" in tree and name in named}, **tree.get("containers", {})}
+    assumed = {name: made for name, made in NAMES.items() if "policies" in tree and name in named}
+    containers = {**assumed, **tree.get("containers", {})}
     if "hosts" in tree:
         whole["hosts"] = tree["hosts"]
     if "back" in str(containers) or "front" in str(containers):
