@@ -117,6 +117,24 @@ def test_prefixes_follow_from_the_names() -> None:
     assert all(ip_network(prefix).subnet_of(ip_network("10.64.0.0/10")) for prefix in first)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("subnet", ["10.0.0.0/8", "10.64.0.0/10"])
+def test_a_network_that_covers_the_usual_prefixes_leaves_others(subnet: str) -> None:
+    """A file may give one network all of 10.0.0.0/8: the next network gets a prefix that is neither in it nor Docker's."""
+    services = {"web": {"image": "web", "networks": {"a": None, "b": None}}}
+    text = topology_text(services, {"a": {"ipam": {"config": [{"subnet": subnet}]}}})
+    assert re.search(r"b: \{cidr: 172\.16\.\d+\.0/24\}", text)
+    validated(text)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_networks_that_cover_every_prefix_are_an_error(family: int) -> None:
+    """If no prefix is left for a network, the sentence names it."""
+    everything = {"subnet": "0.0.0.0/0" if family == 4 else "fc00::/7"}
+    networks = {"a": {"ipam": {"config": [everything]}}, "b": {"enable_ipv6": family == 6}}
+    with pytest.raises(UsageError, match="leave none for the network b"):
+        topology_text({"web": {"image": "web", "networks": {"a": None, "b": None}}}, networks)
+
+
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
