@@ -351,6 +351,22 @@ def test_host_gateway_is_the_host_s_address_in_the_subnet() -> None:
     assert "extra_hosts: !override\n      h: 10.67.208.1\n      x: 192.0.2.2\n" in text
 
 
+def test_a_service_restarts_with_the_one_whose_network_it_has() -> None:
+    """It would be left in a namespace that is gone. The condition of the file stays, and what restarts already is left alone."""
+    healthy = {"condition": "service_healthy", "required": True}
+    services = {
+        "vpn": WEB,
+        "app": {"image": "a", "network_mode": "service:vpn", "depends_on": {"vpn": healthy}},
+        "more": {"image": "a", "network_mode": "service:vpn", "depends_on": {"vpn": {**healthy, "restart": True}}},
+        "alone": {"image": "a", "network_mode": "host", "depends_on": {"vpn": healthy}},
+    }
+    text = render_override(imported(services), [], {})
+    assert "  app:\n" in text
+    assert "    depends_on: {vpn: {condition: service_healthy, restart: true}}\n" in text
+    assert text.count("depends_on") == 1
+    assert not {"  more:", "  alone:"} & set(text.splitlines())
+
+
 def test_the_wait_runs_what_the_service_runs() -> None:
     """A shell waits for the carrier, and then runs the entrypoint with the command; `$` is doubled for Compose."""
     text = render_override(imported({"web": WEB}), [], {"web": Words(("/entry", "a b"), ("serve", '"$$HOME"'))})
