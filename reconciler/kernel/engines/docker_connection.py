@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,8 @@ class DockerConnection:
         self._importing = threading.Lock()
         self._client: APIClient | None = None
         self._patience_s = ANSWER_TIMEOUT_S
+        self._image_labels: dict[str, Mapping[str, str]] = {}
+        """By an image's identity, its labels, which never change."""
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
