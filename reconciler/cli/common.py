@@ -320,7 +320,8 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop the program that does so, and apply again; all else is as the file says", file=sys.stderr)
+            where = "in the container or in one that shares its network"
+            print(f"help: stop the program that does so, {where}, and apply again; all else is as the file says", file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
