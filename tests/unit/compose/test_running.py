@@ -107,7 +107,7 @@ def test_others_are_named() -> None:
 
 
 def test_a_container_in_the_network_of_another_names_it() -> None:
-    """Docker stores the other's id, which tells a reader nothing."""
+    """Docker stores an id of the other one, so the comment has the name in its place."""
     vpn = {**container("vpn", {"shop_front": "172.18.0.2"}), "Id": "c8" * 32}
     text = render_topology(engine(vpn, container("app", {}, mode=f"container:{'c8' * 32}")).topology)
     assert "# app: runs in the network of vpn, which it joined when it started; restart it after vpn" in text
