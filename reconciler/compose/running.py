@@ -153,7 +153,8 @@ def _known_networks(container: _Container, networks: Mapping[str, _Network]) -> 
 
 def _why_left_out(container: _Container, others: Iterable[_Container]) -> str:
     mode = container.host.mode or "none"
-    owner = next((one.name.removeprefix("/") for one in others if one.identity and mode == f"container:{one.identity}"), "")
+    kind, _, identity = mode.partition(":")
+    owner = next((one.name.removeprefix("/") for one in others if one.identity == identity), "") if kind == "container" else ""
     if owner:
         return f"runs in the network of {owner}, which it joined when it started; restart it after {owner}"
     return f"is in no network of the engine's (network mode {mode})"
