@@ -26,6 +26,8 @@ class Listed:
     labels: Mapping[str, str]
     networks: tuple[str, ...] = ()
     """The engine's networks of the container."""
+    image: str = ""
+    """The identity of its image."""
 
     @property
     def parked(self) -> bool:
@@ -61,6 +63,7 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
         str(item["State"]),
         parse_labels(item.get("Labels") or {}),
         tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
+        str(item.get("ImageID") or ""),
     )
 
 
