@@ -26,6 +26,10 @@ class Listed:
     labels: Mapping[str, str]
     networks: tuple[str, ...] = ()
     """The engine's networks of the container."""
+    pid: int | None = None
+    """Its first process, 0 without one; None if the engine has to be asked."""
+    hosts_path: str = ""
+    """The engine's own file for its /etc/hosts, if the engine has not to be asked."""
 
     @property
     def parked(self) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,11 +110,9 @@ def write_answer(topology: str, answer: StartAnswer, directory: Path = DIRECTORY
                 os.write(descriptor, line.encode())
 
 
-def forget_ended(directory: Path = DIRECTORY) -> None:
-    """Delete the records of processes that have ended, and the directory if it is empty."""
+def forget_gone(identities: Collection[str], directory: Path = DIRECTORY) -> None:
+    """Delete the records of processes that have ended, unless their container is among the `identities` that are left."""
     for start in read_starts(directory):
-        if not start.is_alive:
+        if not start.is_alive and start.waiting.identity not in identities:
             with contextlib.suppress(OSError):
                 os.unlink(directory / start.waiting.identity)
-    with contextlib.suppress(OSError):
-        directory.rmdir()
