@@ -252,6 +252,18 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
         print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
+def answer_starts(job: Job) -> None:
+    """Let containers start that waited for their network: the hosts are as the file says."""
+    from reconciler.compile.starts import answer_starts as find_answers
+    from reconciler.compile.starts import without_others
+
+    answers = find_answers(job.topology, job.facts, job.desired.conflicts, {})
+    near = {name for name, host in job.topology.hosts.items() if host.connect.scheme != "ssh"}
+    answers = answers if near <= job.facts.keys() else without_others(answers)
+    if answers:
+        job.fleet.answer_starts(answers)
+
+
 def settle_stops() -> None:
     """All is done, so one late SIGINT or SIGTERM is ignored; a second one ends the wait for other machines."""
     if threading.current_thread() is not threading.main_thread():

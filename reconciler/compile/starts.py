@@ -9,7 +9,6 @@ from reconciler.state.engines import HOLDING
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.ref import container_of
 from reconciler.state.starts import StartAnswer, WaitingStart, Word
-from reconciler.state.subject import SubjectKind
 from reconciler.topology.types import Topology
 
 Answers = Mapping[str, tuple[StartAnswer, ...]]
@@ -28,7 +27,8 @@ def answer_starts(
         for start in known.starting:
             if answer := _answer(topology, host, known, start, conflicts, left.get(host, ())):
                 found.setdefault(host, []).append(answer)
-    claimed = {start.identity for host, known in facts.items() for start in known.starting if _is_of(topology, host, known, start)}
+    starts = [(host, known, start) for host, known in facts.items() for start in known.starting]
+    claimed = {start.identity for host, known, start in starts if _is_of(topology, host, known, start)}
     return {
         host: kept
         for host, answers in found.items()
@@ -72,8 +72,12 @@ def _find_member(facts: HostFacts, start: WaitingStart) -> str:
     return next(of_it, "")
 
 
+def without_others(answers: Answers) -> Answers:
+    """The answers, without those that a container is none of the topology."""
+    return {host: kept for host, found in answers.items() if (kept := tuple(one for one in found if one.word is not Word.OTHER))}
+
+
 def find_left(desired: HostState, asked: HostState) -> frozenset[str]:
     """The containers whose records are not all among those that were asked for."""
     lacking = [record for ref, record in desired.records.items() if asked.records.get(ref) != record]
-    owners = {record.subject.name for record in lacking if record.subject.kind is SubjectKind.CONTAINER}
-    return frozenset(owners | {container_of(record.netns) for record in lacking} - {""})
+    return frozenset(name for record in lacking for name in (record.subject.container_name, container_of(record.netns)) if name)

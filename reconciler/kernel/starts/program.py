@@ -57,7 +57,7 @@ def main() -> None:
             return
         if "create" in words and "--bundle" in words[:-1]:
             add_hook(words[words.index("--bundle") + 1], os.path.abspath(sys.argv[0]))
-        os.execvp(RUNC, [RUNC, *words])
+        os.execvp(RUNC, [RUNC, *words])  # noqa: S606  no shell is wanted
     except (HookError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         sys.stderr.write(f"netctl: cannot start the container: {error}\n")
         sys.exit(1)

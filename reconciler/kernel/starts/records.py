@@ -24,6 +24,8 @@ DIRECTORY = Path(program.DIRECTORY)
 IDENTITY = re.compile(r"[0-9a-f]{64}")
 RECORD_MAX_BYTES = 1 << 20
 REASON_MAX = 500
+FORMLESS = (OSError, MalformedError, KeyError, TypeError, ValueError)
+"""The exceptions of a file that is gone, or no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def read_starts(directory: Path = DIRECTORY) -> tuple[Start, ...]:
 
 
 def _read_start(path: Path) -> Start | None:
-    with contextlib.suppress(OSError, MalformedError, KeyError, TypeError, ValueError), _opened(path) as descriptor:
+    with contextlib.suppress(*FORMLESS), _opened(path) as descriptor:
         data = os.pread(descriptor, RECORD_MAX_BYTES, 0)
         waiting, root = _parse_record(data)
         if waiting.identity != path.name:
@@ -104,10 +106,9 @@ def write_answer(topology: str, answer: StartAnswer, directory: Path = DIRECTORY
     reason = visible_line(answer.reason).replace("\n", " ")[:REASON_MAX]
     line = f"{topology} {answer.word} {reason}".rstrip() + "\n"
     path = directory / answer.start.identity
-    with contextlib.suppress(OSError, MalformedError, KeyError, TypeError, ValueError):
-        with _opened(path, os.O_RDWR | os.O_APPEND) as descriptor:
-            if _parse_record(os.pread(descriptor, RECORD_MAX_BYTES, 0))[0] == answer.start and _is_locked(descriptor):
-                os.write(descriptor, line.encode())
+    with contextlib.suppress(*FORMLESS), _opened(path, os.O_RDWR | os.O_APPEND) as descriptor:
+        if _parse_record(os.pread(descriptor, RECORD_MAX_BYTES, 0))[0] == answer.start and _is_locked(descriptor):
+            os.write(descriptor, line.encode())
 
 
 def forget_gone(identities: Collection[str], directory: Path = DIRECTORY) -> None:
