@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 STOPS = (signal.SIGTERM, signal.SIGINT)
 PAUSE_POLL_S = 1.0
 """How late the end of a pause may be noticed."""
-STARTS = {
-    Word.WIRED: "it has its network",
-    Word.OTHER: "it is none of the topology",
-    Word.REFUSED: "it cannot, because ",
+STARTS: Mapping[Word, str] = {
+    "wired": "it has its network",
+    "other": "it is none of the topology",
+    "refused": "it cannot, because ",
 }
 """What the log says of an answer to a container that waits for its network."""
 SHOWN_MAX = 5

@@ -52,6 +52,7 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     from reconciler.kernel.starts.install import DEVICE, DEVICE_KIND, RUNTIME, install
 
     said = install(places, cdi=options.cdi)
+    steps: tuple[tuple[str, str], ...]
     if options.cdi:
         steps = ((f"docker run --device {DEVICE_KIND}={DEVICE} --network none …", "Docker 28.2 or later"),)
     else:

@@ -8,7 +8,7 @@ from reconciler.compile.conflicts import Conflict
 from reconciler.state.engines import HOLDING
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.ref import container_of
-from reconciler.state.starts import StartAnswer, WaitingStart, Word
+from reconciler.state.starts import StartAnswer, WaitingStart
 from reconciler.topology.types import Topology
 
 Answers = Mapping[str, tuple[StartAnswer, ...]]
@@ -33,7 +33,7 @@ def answer_starts(
         host: kept
         for host, answers in found.items()
         # Hosts of a lab are one machine, and see the same starts.
-        if (kept := tuple(one for one in answers if one.word is not Word.OTHER or one.start.identity not in claimed))
+        if (kept := tuple(one for one in answers if one.word != "other" or one.start.identity not in claimed))
     }
 
 
@@ -46,11 +46,11 @@ def _answer(
     left: Collection[str],
 ) -> StartAnswer | None:
     if name := _find_name(topology, host, start):
-        return None if name in left else StartAnswer(start, Word.WIRED)
+        return None if name in left else StartAnswer(start, "wired")
     if not (member := _find_member(facts, start)):
-        return StartAnswer(start, Word.OTHER)
+        return StartAnswer(start, "other")
     reason = next((one.reason for one in conflicts if (one.host, one.awaited) == (host, member)), "")
-    return StartAnswer(start, Word.REFUSED, reason) if reason else None
+    return StartAnswer(start, "refused", reason) if reason else None
 
 
 def _is_of(topology: Topology, host: str, facts: HostFacts, start: WaitingStart) -> bool:
@@ -74,7 +74,7 @@ def _find_member(facts: HostFacts, start: WaitingStart) -> str:
 
 def without_others(answers: Answers) -> Answers:
     """The answers, without those that a container is none of the topology."""
-    return {host: kept for host, found in answers.items() if (kept := tuple(one for one in found if one.word is not Word.OTHER))}
+    return {host: kept for host, found in answers.items() if (kept := tuple(one for one in found if one.word != "other"))}
 
 
 def find_left(desired: HostState, asked: HostState) -> frozenset[str]:

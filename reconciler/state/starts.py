@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Literal
 
 
-class Word(StrEnum):
-    """The answer to a start."""
-
-    WIRED = "wired"
-    """The container has its network."""
-    OTHER = "other"
-    """It is none of the topology."""
-    REFUSED = "refused"
-    """The topology cannot connect it, whatever comes."""
+Word = Literal["wired", "other", "refused"]
+"""The answer to a start: it has its network; it is none of the topology; the topology cannot connect it, whatever comes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,6 @@ class DockerEngine(DockerStarts):
         names = {engine_name: container for container, engine_name in existing.items()}
         found: list[ContainerInfo] = []
         everything = self._read_listed()
-        everything = with_starts(everything, self._read_starts())  # read after it, so that what they say is newer
         holders = {listed.identity: listed.labels[NAME_LABEL] for listed in self._own_holders(everything)}
         for listed in everything:
             if not self._is_ours(listed.name, listed.labels):
@@ -186,10 +185,10 @@ class DockerEngine(DockerStarts):
         return tuple((one.name, one.state) for one in listed if not self._is_the_topologys(one.name, one.labels))
 
     def _read_listed(self) -> tuple[Listed, ...]:
-        if stored := self._read_stored():
-            return stored
-        with self._asking() as client:
-            return tuple([parse_listed(item) for item in client.containers(all=True)])
+        if not (listed := self._read_stored()):
+            with self._asking() as client:
+                listed = tuple([parse_listed(item) for item in client.containers(all=True)])
+        return with_starts(listed, self._read_starts())  # these are read last, because what they say is newer
 
     def forget_starts(self) -> None:
         """Delete the records of starts of containers that are gone."""
