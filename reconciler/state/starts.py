@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-
 Word = Literal["wired", "other", "refused"]
 """The answer to a start: it has its network; it is none of the topology; the topology cannot connect it, whatever comes."""
 

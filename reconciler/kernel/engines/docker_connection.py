@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AwayError, HostError, SilentError
@@ -24,8 +23,6 @@ FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, Recursi
 ANSWER_TIMEOUT_S = 90
 NEXT_TIMEOUT_S = 10
 """The same after an engine has not answered, until it answers: a rollback asks it again, and must not take minutes."""
-GREETING_TIMEOUT_S, SILENCE_S = 0.2, 1.0
-"""The same while a container starts: dockerd starts containers at boot before it answers. For so long, it counts as silent."""
 CONNECTIONS = 32
 """The open connections to an engine: as many as threads that use it (`kernel.engines.engine`)."""
 PRODUCTS = {"docker": ("dockerd", "docker", "DOCKER_HOST"), "podman": ("the podman service", "podman.socket", "")}
@@ -68,7 +65,6 @@ class DockerConnection:
         self._importing = threading.Lock()
         self._client: APIClient | None = None
         self._patience_s = ANSWER_TIMEOUT_S
-        self._silent_until_s = 0.0
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -125,19 +121,6 @@ class DockerConnection:
             raise self._explain(error) from error
         except FORMLESS as error:
             raise self._no_answer(f"it is malformed ({type(error).__name__})") from error
-
-    def _answers(self) -> bool:
-        """Whether the engine answers at once."""
-        if time.monotonic() < self._silent_until_s:
-            return False
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-            connection.settimeout(GREETING_TIMEOUT_S)
-            connection.connect(self._path)
-            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
-            if connection.recv(1):
-                return True
-        self._silent_until_s = time.monotonic() + SILENCE_S
-        return False
 
     def _open_socket(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

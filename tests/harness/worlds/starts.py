@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -88,9 +89,15 @@ class StartsWorld:
             assert time.monotonic() < deadline, what()
             time.sleep(0.02)
 
-    def reboot(self) -> None:
+    def cut_power(self) -> None:
         """What a loss of power leaves; dockerd is not started again."""
         ComposeWorld(self.machine, self.daemon, self.machine.folder).cut_power()
+
+    def start_engine(self) -> threading.Thread:
+        """Start dockerd, which answers only when all containers have started."""
+        thread = threading.Thread(target=self.daemon.start)
+        thread.start()
+        return thread
 
     def end(self) -> None:
         """Leave no process of netctl's, no container and nothing of the topology."""

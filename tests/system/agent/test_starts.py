@@ -52,3 +52,159 @@ def test_network_at_the_first_instruction(world: StartsWorld, capsys: pytest.Cap
     agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
     with capsys.disabled():
         print(f"\nagent: a container was run and wired in {took_s:.2f} s")
+
+
+def test_a_killed_agent(world: StartsWorld) -> None:
+    """Without an agent a start waits, `hook show` and `status` say so, and it goes on when one is back; inspect waits, too."""
+    agent = world.agent().wait_ready()
+    world.run("named")
+    agent.stop(signal.SIGKILL)
+    world.daemon.docker("stop", "--time", "0", "named")
+    starting = subprocess.Popen(["docker", "-H", world.daemon.url, "start", "named"], stdout=subprocess.DEVNULL)
+    world.wait_until(lambda: "container named waits" in world.waiting())
+    for command in ("status", "diff"):
+        begun_s = time.monotonic()
+        shown = quick_netctl(world.machine, command, world.file)[0]
+        assert time.monotonic() - begun_s < 10, command
+        assert shown.status == 1, shown.err
+        assert "named" in shown.out
+    assert "named waits to start until it has its network" in quick_netctl(world.machine, "status", world.file)[0].out
+    time.sleep(1)
+    assert starting.poll() is None
+    again = world.agent()
+    world.wait_started("named", 2)
+    assert starting.wait(10) == 0
+    again.wait_ready()
+    assert "named starts: it has its network" in again.said
+    assert world.daemon.docker("inspect", "--format", "{{.State.Running}}", "named") == "true"
+
+
+def test_apply_without_an_agent(world: StartsWorld) -> None:
+    """`netctl apply` lets a container start that waits, too."""
+    starting = subprocess.Popen(["docker", "-H", world.daemon.url, *world.words("named")], stdout=subprocess.DEVNULL)
+    world.wait_until(lambda: "container named waits" in world.waiting())
+    assert quick_netctl(world.machine, "apply", world.file)[0].status == 0
+    assert starting.wait(10) == 0
+    world.wait_started("named", 1)
+    assert quick_netctl(world.machine, "diff", world.file)[0].status == 0
+
+
+def test_no_member(world: StartsWorld) -> None:
+    """A container that is none of the topology starts at once without a network; so does one without the runtime, with no agent."""
+    world.daemon.docker("run", "--detach", "--name", "plain", "busybox", "sleep", "1000")
+    world.agent().wait_ready()
+    for wait_for in ("here", ""):
+        world.run(f"other-{wait_for}", wait_for=wait_for)
+        world.wait_until(lambda name=f"other-{wait_for}": "end" in world.daemon.docker("logs", name))  # type: ignore[misc]
+    world.run("named", wait_for="")
+    world.wait_started("named", 1)
+
+
+def test_a_member_without_a_place(world: StartsWorld) -> None:
+    """A second member that cannot have the first one's address does not start, and Docker shows the reason."""
+    agent = world.agent().wait_ready()
+    world.run("one", "--label", "part=fixed")
+    world.wait_started("one", 1)
+    with pytest.raises(AssertionError, match="two cannot have the address 10.44.0.20 in front: one has it"):
+        world.run("two", "--label", "part=fixed")
+    assert "two starts: it cannot, because" in agent.said
+    assert world.waiting().count("waits") == 0
+    world.daemon.docker("rm", "--force", "one", "two")
+
+
+def test_many_starts_at_once(world: StartsWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty containers that start at once all have their network first, as do their restarts after a crash of all."""
+    agent = world.agent().wait_ready()
+    begun_s = time.monotonic()
+    names = [f"shop-web-{number}" for number in range(1, 21)]
+    lines = [world.words(name, "--restart", "always", *world.member(number)) for number, name in enumerate(names, 1)]
+    starting = [subprocess.Popen(["docker", "-H", world.daemon.url, *words], stdout=subprocess.DEVNULL) for words in lines]
+    assert [one.wait(120) for one in starting] == [0] * len(names)
+    took_s = time.monotonic() - begun_s
+    pids = [world.daemon.docker("inspect", "--format", "{{.State.Pid}}", name) for name in names]
+    world.machine.sh(f"kill -9 {' '.join(pids)}")
+    for name in names:
+        world.wait_started(name, 2)
+    agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
+    with capsys.disabled():
+        print(f"\nagent: {len(names)} containers run and wired in {took_s:.1f} s")
+
+
+@pytest.mark.parametrize("first", ["agent", "engine"])
+def test_reboot(world: StartsWorld, first: str) -> None:
+    """After a loss of power Docker's containers start with their network, whether the agent or dockerd is first."""
+    agent = world.agent().wait_ready()
+    names = [f"shop-web-{number}" for number in range(1, 5)]
+    for number, name in enumerate(names, 1):
+        world.run(name, "--restart", "always", *world.member(number))
+    agent.stop(signal.SIGKILL)
+    world.cut_power()
+    if first == "agent":
+        agent = world.agent()
+        world.daemon.start()
+    else:
+        starting = world.start_engine()
+        world.wait_until(lambda: world.waiting().count("waits") == len(names), world.waiting)
+        assert quick_netctl(world.machine, "diff", world.file)[0].status == 1
+        agent = world.agent()
+        starting.join()
+    for name in names:
+        world.wait_started(name, 2)
+    agent.wait_ready()
+    agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
+    assert "has no answer" not in agent.said
+
+
+def test_restart_of_the_engine(world: StartsWorld) -> None:
+    """After `systemctl restart docker` each container has its network first."""
+    agent = world.agent().wait_ready()
+    world.run("shop-web-1", "--restart", "always", *world.member(1))
+    world.daemon.restart()
+    world.wait_started("shop-web-1", 2)
+    agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
+
+
+def test_own_containers_after_a_reboot(world: StartsWorld) -> None:
+    """Containers of netctl's start after a boot, too, though dockerd answers only when those that wait have started."""
+    text = world.file.read_text()
+    world.file.write_text(
+        text + "  own: {image: busybox, command: [sleep, '1000'], restart: always, networks: {front: 10.44.0.30}}\n"
+    )
+    agent = world.agent().wait_ready()
+    world.run("named", "--restart", "always")
+    agent.stop(signal.SIGKILL)
+    world.cut_power()
+    agent = world.agent()
+    begun_s = time.monotonic()
+    world.daemon.start()
+    world.wait_started("named", 2)
+    agent.wait_ready()
+    assert time.monotonic() - begun_s < 60
+    assert "10.44.0.30/24" in world.daemon.docker("exec", "here-own", "ip", "address")
+    assert quick_netctl(world.machine, "diff", world.file)[0].status == 0
+    world.machine.netctl("destroy", world.file)
+    world.file.write_text(text)
+
+
+def test_forged_records(world: StartsWorld) -> None:
+    """Only root can write a record; garbage in one, or a record of a process that is none of a container, changes nothing."""
+    agent = world.agent().wait_ready()
+    assert world.records.stat().st_mode & 0o777 == 0o700
+    forged = ["", "{", "[]", json.dumps({"identity": "a" * 64, "name": "named", "pid": 1, "began": 0, "root": "/", "hook": 1})]
+    for number, text in enumerate(forged):
+        name = f"{number:x}".rjust(64, "a")
+        (world.records / "temporary").write_text(text)
+        (world.records / "temporary").rename(world.records / name)
+    (world.records / ("b" * 64)).mkdir()
+    (world.records / ("c" * 64)).symlink_to("/etc/passwd")
+    world.run("named")
+    world.wait_started("named", 1)
+    assert agent.state["error"] == ""
+    assert "waits" not in world.waiting()
+    user = world.machine.sh("setpriv --reuid=65534 --regid=65534 --clear-groups ls /run/netctl/.hook 2>&1 || :")
+    assert "Permission denied" in user
+    world.machine.sh("chmod 777 /run/netctl/.hook")
+    refused = quick_netctl(world.machine, "diff", world.file)[0]
+    assert refused.status == 3
+    assert "can be written by other users" in refused.err
+    world.machine.sh("chmod 700 /run/netctl/.hook; rm -rf /run/netctl/.hook/*")
