@@ -357,6 +357,15 @@ def warn_of_slow_paths(job: Job) -> None:
         print(visible_line(f"warning: {host}: packets to other hosts take the slow path: {fault}"), file=sys.stderr)
 
 
+def warn_of_starts(job: Job) -> None:
+    """Print to standard error the containers that wait for their network before they run."""
+    names = sorted({start.engine_name for facts in job.facts.values() for start in facts.starting})
+    for name in names:
+        print(visible_line(f"warning: container {name} waits to start until it has its network"), file=sys.stderr)
+    if names:
+        print("help: `netctl agent` or `netctl apply` connects it; `netctl hook show` says how to end a start", file=sys.stderr)
+
+
 def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
     """By host, the topology's packets that foreign firewalls drop, each with the commands that let them pass."""
     from reconciler.compile.foreign_firewalls import find_drops

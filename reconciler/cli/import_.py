@@ -49,6 +49,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="let each program wait for its network (needs a shell and the images)"
     )
+    parser.add_argument(
+        "--hook", action="store_true", help="let no program start without its network (needs `netctl hook install`)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
@@ -72,6 +75,10 @@ def _import_compose(options: argparse.Namespace) -> int:
     from reconciler.compose.topology_text import render_topology
     from reconciler.kernel.compose_cli import find_files, normalise
 
+    if options.wait and options.hook:
+        raise UsageError(
+            "`netctl import` takes --wait or --hook", "with --hook, Docker starts a program when its network is there"
+        )
     files = (*options.files, *options.file) or find_files(".", os.environ)
     directory = Path(options.output) if options.output else Path(files[0]).parent
     paths = [str(directory / name) for name in (TOPOLOGY_FILE, OVERRIDE_FILE)]
@@ -85,12 +92,12 @@ def _import_compose(options: argparse.Namespace) -> int:
     imported = convert_project(parse_project(normal.data), topology_heading(files))
     variable = _compose_file(files, directory)
     topology = render_topology(imported.topology)
-    heading = override_heading(variable, waits=options.wait)
-    override = render_override(imported, heading, _read_waits(imported) if options.wait else {})
+    heading = override_heading(variable, waits=options.wait, has_hook=options.hook)
+    override = render_override(imported, heading, _read_waits(imported) if options.wait else {}, has_hook=options.hook)
     _check_topology(paths[0], imported.topology)
     _check_override(imported, normalise(files, words, override).data)
     texts = dict(zip(paths, (topology, override), strict=True))
-    return _deliver(options, texts, imported.topology, _next_steps(paths[0], variable, options.env_file))
+    return _deliver(options, texts, imported.topology, _next_steps(paths[0], variable, options))
 
 
 def _compose_file(files: Sequence[str], directory: Path) -> str:
@@ -142,8 +149,10 @@ def _import_engine(options: argparse.Namespace) -> int:
     from reconciler.compose.running import convert_engine
     from reconciler.compose.topology_text import render_topology
 
-    if options.wait or options.env_file:
-        raise UsageError("`netctl import docker` takes neither --wait nor --env-file", "leave them out: they are about Compose")
+    if options.wait or options.hook or options.env_file:
+        raise UsageError(
+            "`netctl import docker` takes neither --wait, --hook nor --env-file", "leave them out: they are about Compose"
+        )
     path = str(Path(options.output or ".") / TOPOLOGY_FILE)
     if not options.dry_run:
         _refuse_existing([path])
@@ -263,10 +272,11 @@ def _write_new(texts: Mapping[str, str]) -> None:
         raise UsageError(f"cannot write {path}: {reason}", "give a directory of yours: --output DIR") from None
 
 
-def _next_steps(path: str, variable: str, env_files: Sequence[str]) -> tuple[Step, ...]:
+def _next_steps(path: str, variable: str, options: argparse.Namespace) -> tuple[Step, ...]:
     """The commands from a written topology to a verified network."""
-    file = shlex.quote(path)
+    file, env_files = shlex.quote(path), options.env_file
     return (
+        *([("sudo netctl hook install", "once on this host: then reload Docker as it says")] if options.hook else []),
         ("docker compose down", "if it runs: without the new file, so that Docker's networks go"),
         (f"export COMPOSE_FILE={shlex.quote(variable)}", ""),
         *([(f"export COMPOSE_ENV_FILES={shlex.quote(','.join(env_files))}", "")] if env_files else []),

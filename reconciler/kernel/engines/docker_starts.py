@@ -18,7 +18,6 @@ from reconciler.kernel.starts.docker_files import read_stored
 from reconciler.kernel.starts.records import DIRECTORY, Start, read_starts
 from reconciler.state.engines import HOLDING
 
-
 GREETING = b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n"
 GREETING_TIMEOUT_S, SILENCE_S = 0.2, 1.0
 """An engine that runs answers this at once. One that does not counts as silent for a moment."""

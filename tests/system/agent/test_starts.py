@@ -68,7 +68,7 @@ def test_a_killed_agent(world: StartsWorld) -> None:
         assert time.monotonic() - begun_s < 10, command
         assert shown.status == 1, shown.err
         assert "named" in shown.out
-    assert "named waits to start until it has its network" in quick_netctl(world.machine, "status", world.file)[0].out
+    assert "named waits to start until it has its network" in quick_netctl(world.machine, "status", world.file)[0].err
     time.sleep(1)
     assert starting.poll() is None
     again = world.agent()
@@ -90,7 +90,7 @@ def test_apply_without_an_agent(world: StartsWorld) -> None:
 
 
 def test_no_member(world: StartsWorld) -> None:
-    """A container that is none of the topology starts at once without a network; so does one without the runtime, with no agent."""
+    """A container that is none of the topology starts at once; one without the runtime does so without an agent."""
     world.daemon.docker("run", "--detach", "--name", "plain", "busybox", "sleep", "1000")
     world.agent().wait_ready()
     for wait_for in ("here", ""):
@@ -105,7 +105,7 @@ def test_a_member_without_a_place(world: StartsWorld) -> None:
     agent = world.agent().wait_ready()
     world.run("one", "--label", "part=fixed")
     world.wait_started("one", 1)
-    with pytest.raises(AssertionError, match="two cannot have the address 10.44.0.20 in front: one has it"):
+    with pytest.raises(AssertionError, match=r"two cannot have the address 10\.44\.0\.20 in front: one has it"):
         world.run("two", "--label", "part=fixed")
     assert "two starts: it cannot, because" in agent.said
     assert world.waiting().count("waits") == 0
@@ -137,6 +137,7 @@ def test_reboot(world: StartsWorld, first: str) -> None:
     names = [f"shop-web-{number}" for number in range(1, 5)]
     for number, name in enumerate(names, 1):
         world.run(name, "--restart", "always", *world.member(number))
+        world.wait_started(name, 1)
     agent.stop(signal.SIGKILL)
     world.cut_power()
     if first == "agent":
@@ -159,7 +160,8 @@ def test_restart_of_the_engine(world: StartsWorld) -> None:
     """After `systemctl restart docker` each container has its network first."""
     agent = world.agent().wait_ready()
     world.run("shop-web-1", "--restart", "always", *world.member(1))
-    world.daemon.restart()
+    world.wait_started("shop-web-1", 1)
+    world.restart_engine()
     world.wait_started("shop-web-1", 2)
     agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
 
@@ -172,6 +174,7 @@ def test_own_containers_after_a_reboot(world: StartsWorld) -> None:
     )
     agent = world.agent().wait_ready()
     world.run("named", "--restart", "always")
+    world.wait_started("named", 1)
     agent.stop(signal.SIGKILL)
     world.cut_power()
     agent = world.agent()
