@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 VERBS = ("install", "remove", "show")
 RELOAD = "systemctl reload docker"
 EXAMPLES = """\
-  netctl hook install                 a runtime for `docker run --runtime netctl --network none …`
+  netctl hook install                 a runtime for `docker run --runtime netctl --network none IMAGE`
   netctl hook install --cdi           a CDI device for Docker 28.2 or later: `--device netctl/network=agent`
   netctl hook show                    what is installed, and which containers wait for their network
   netctl hook remove                  take both away
@@ -54,11 +54,11 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     said = install(places, cdi=options.cdi)
     steps: tuple[tuple[str, str], ...]
     if options.cdi:
-        steps = ((f"docker run --device {DEVICE_KIND}={DEVICE} --network none …", "Docker 28.2 or later"),)
+        steps = ((f"docker run --device {DEVICE_KIND}={DEVICE} --network none IMAGE", "Docker 28.2 or later"),)
     else:
         steps = (
             (RELOAD, "dockerd reads its runtimes again; no container restarts"),
-            (f"docker run --runtime {RUNTIME} --network none …", "a container that starts with its network"),
+            (f"docker run --runtime {RUNTIME} --network none IMAGE", "a container that starts with its network"),
         )
     _report(options, said, (*steps, ("netctl agent unit --hook", "prints a unit whose agent starts beside Docker")))
     return 0
@@ -70,7 +70,7 @@ def _remove(options: argparse.Namespace, places: Places) -> int:
     said = remove(places)
     steps = (
         (RELOAD, "dockerd reads its runtimes again"),
-        ("docker rm NAME …", f"a container with the runtime {RUNTIME} or the device cannot start any more: create it again"),
+        ("docker rm NAME", f"a container with the runtime {RUNTIME} or the device cannot start any more: create it again"),
     )
     _report(options, said, steps if said else ())
     return 0

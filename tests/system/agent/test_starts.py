@@ -130,6 +130,16 @@ def test_many_starts_at_once(world: StartsWorld, capsys: pytest.CaptureFixture[s
         print(f"\nagent: {len(names)} containers run and wired in {took_s:.1f} s")
 
 
+def test_restart_of_the_engine(world: StartsWorld) -> None:
+    """After `systemctl restart docker` each container has its network first."""
+    agent = world.agent().wait_ready()
+    world.run("shop-web-1", "--restart", "always", *world.member(1))
+    world.wait_started("shop-web-1", 1)
+    world.restart_engine()
+    world.wait_started("shop-web-1", 2)
+    agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
+
+
 @pytest.mark.parametrize("first", ["agent", "engine"])
 def test_reboot(world: StartsWorld, first: str) -> None:
     """After a loss of power Docker's containers start with their network, whether the agent or dockerd is first."""
@@ -154,16 +164,6 @@ def test_reboot(world: StartsWorld, first: str) -> None:
     agent.wait_ready()
     agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
     assert "has no answer" not in agent.said
-
-
-def test_restart_of_the_engine(world: StartsWorld) -> None:
-    """After `systemctl restart docker` each container has its network first."""
-    agent = world.agent().wait_ready()
-    world.run("shop-web-1", "--restart", "always", *world.member(1))
-    world.wait_started("shop-web-1", 1)
-    world.restart_engine()
-    world.wait_started("shop-web-1", 2)
-    agent.wait_for(lambda _: quick_netctl(world.machine, "diff", world.file)[0].status == 0)
 
 
 def test_own_containers_after_a_reboot(world: StartsWorld) -> None:
