@@ -7,11 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.harness.capabilities import require_capability
 from tests.harness.faults.strike import quick_netctl
+from tests.harness.running_agent import RunningAgent
+from tests.harness.worlds.compose import ComposeWorld
 from tests.harness.worlds.starts import StartsWorld, starts_world
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(300)]
@@ -211,3 +214,37 @@ def test_forged_records(world: StartsWorld) -> None:
     assert refused.status == 3
     assert "can be written by other users" in refused.err
     world.machine.sh("chmod 700 /run/netctl/.hook; rm -rf /run/netctl/.hook/*")
+
+
+COMPOSE = """\
+name: farm
+services:
+  web: {image: busybox:latest, scale: 2, networks: [front], command: [sh, -c, 'FIRST'], stop_grace_period: 0s}
+  db: {image: busybox:latest, networks: [front], command: [sh, -c, 'FIRST'], stop_grace_period: 0s, depends_on: [web]}
+networks: {front: {}}
+""".replace("FIRST", "ip -4 -o address show dev eth0; echo end; sleep 1000")
+
+
+def test_compose_with_the_hook(world: StartsWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`netctl import --hook`, then `up`, `up --scale` and `restart`: each program has its address from its first instruction."""
+    require_capability("compose")
+    monkeypatch.setenv("DOCKER_HOST", world.daemon.url)
+    project = ComposeWorld(world.machine, world.daemon, tmp_path)
+    project.write(COMPOSE)
+    project.netctl("import", "--hook", tmp_path / "compose.yaml")
+    RunningAgent.start(world.machine, project.topology, name="farm", host="local").wait_ready()
+    try:
+        project.compose("up", "--detach")
+        project.compose("up", "--detach", "--scale", "web=4")
+        project.compose("restart", "--timeout", "0")
+        for name in ("web-1", "web-2", "web-3", "web-4", "db-1"):
+            world.wait_until(lambda name=name: logs(world, name).count("end") == 2, lambda name=name: logs(world, name))  # type: ignore[misc]
+            assert logs(world, name).count("inet ") == 2
+        assert "probes are as the file says" in project.netctl("verify", project.topology).out
+        project.compose("down", "--timeout", "0")
+    finally:
+        project.end()
+
+
+def logs(world: StartsWorld, name: str) -> str:
+    return world.daemon.docker("logs", f"farm-{name}")
