@@ -1,8 +1,8 @@
 """The program `netctl-runtime`: an OCI runtime that runs runc with one hook more, and that hook.
 
 dockerd runs it as the runtime of a container (`--runtime netctl`). With the word `create` it adds a createRuntime hook to the
-bundle, and then becomes runc. A container with a CDI device gets the same hook by its specification. runc runs the hook
-when the container has its namespaces, and before its program (runtime-spec, config.md, "createRuntime Hooks").
+bundle, and then becomes runc. A container with a CDI device gets the same hook by its specification. The program runc executes
+the hook when the container has its namespaces, and before its program (runtime-spec, config.md, "createRuntime Hooks").
 
 The hook writes a record below /run/netctl/.hook, and waits until netctl answers in that file:
 
@@ -10,7 +10,7 @@ The hook writes a record below /run/netctl/.hook, and waits until netctl answers
     shop wired                                                                               answers, a line each
 
 The hook holds a lock on the file (flock(2)) while it waits. The record stays, and is true as long as the process of the
-container lives. dockerd must not be asked: it has locked the container, and at boot it answers nobody.
+container lives. A hook must not ask dockerd, which has locked the container and answers no request at boot.
 
 A copy of this file is installed by itself, so it imports only Python's own modules, and only those that it needs.
 """
