@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from reconciler.cli import agent, apply, destroy, diff, init, status, validate, verify, wait, watch
+from reconciler.cli import agent, apply, destroy, diff, hook, init, status, validate, verify, wait, watch
 from reconciler.cli import exec as execute
 from reconciler.cli import import_ as importing
 from reconciler.cli.parser import parse_arguments
@@ -42,6 +42,7 @@ COMMANDS = (
     verify.COMMAND,
     execute.COMMAND,
     agent.COMMAND,
+    hook.COMMAND,
     wait.COMMAND,
     watch.COMMAND,
 )

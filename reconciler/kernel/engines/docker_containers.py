@@ -28,6 +28,10 @@ class Listed:
     """The engine's networks of the container."""
     image: str = ""
     """The identity of its image."""
+    pid: int | None = None
+    """Its first process, 0 without one; None if the engine has to be asked."""
+    hosts_path: str = ""
+    """The engine's own file for its /etc/hosts, if the engine has not to be asked."""
 
     @property
     def parked(self) -> bool:

@@ -291,11 +291,29 @@ def test_a_directory_that_is_not_there_leaves_nothing(docker: FakeDocker, tmp_pa
     assert not (tmp_path / "topology.yaml").exists()
 
 
-def test_options_of_compose_are_not_for_the_engine(docker: FakeDocker) -> None:
-    """`--wait` needs the words of services, which the topology of an engine does not have."""
-    done = docker.run("docker", "--wait")
+@pytest.mark.parametrize("option", ["--wait", "--hook"])
+def test_options_of_compose_are_not_for_the_engine(docker: FakeDocker, option: str) -> None:
+    """`--wait` and `--hook` are about services, which the topology of an engine does not have."""
+    done = docker.run("docker", option)
     assert done.status == 2
-    assert "takes neither --wait nor --env-file" in done.err
+    assert "takes neither --wait, --hook nor --env-file" in done.err
+
+
+def test_the_hook_is_in_the_override(docker: FakeDocker, tmp_path: Path) -> None:
+    """With `--hook` each service has netctl's runtime and the topology for which it waits, and no shell that waits."""
+    done = docker.run("--hook")
+    assert done.status == 0, done.err
+    override = (tmp_path / "compose.netctl.yaml").read_text()
+    assert override.count("    runtime: netctl\n    labels: {netctl.wait-for: shop}\n") == override.count("network_mode: none")
+    assert "/bin/sh" not in override
+    assert "netctl hook install" in done.out
+
+
+def test_one_way_to_wait(docker: FakeDocker) -> None:
+    """`--wait` and `--hook` are two ways to the same end."""
+    done = docker.run("--hook", "--wait")
+    assert done.status == 2
+    assert "--wait or --hook" in done.err
 
 
 def test_an_engine_that_is_not_there_is_an_error(docker: FakeDocker, tmp_path: Path) -> None:
