@@ -1,0 +1,122 @@
+"""A packet, what connection tracking knows of it on each host, and the hops of its path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from reconciler.explain.tables import Hit
+from reconciler.state.record import Record
+
+Protocol = Literal["tcp", "udp", "sctp", "icmp"]
+CLIENT_PORT = 40000
+"""The source port of the packets here: one that a kernel gives to clients (net.ipv4.ip_local_port_range)."""
+TTL = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """An IP packet. `icmp` is an echo request, or with `is_reply` its answer; ports are 0 then."""
+
+    source: str
+    target: str
+    protocol: Protocol
+    source_port: int = 0
+    port: int = 0
+    is_reply: bool = False
+    """Whether it is the first answer of its connection."""
+    inner: Frame | None = None
+    """Of a tunnel's packet: the frame inside."""
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.target else 4
+
+    @property
+    def answer(self) -> Packet:
+        """The first packet in the other direction."""
+        return replace(
+            self, source=self.target, target=self.source, source_port=self.port, port=self.source_port, is_reply=True
+        )
+
+    def __str__(self) -> str:
+        """For people: `tcp 10.44.0.10 > 10.45.0.20:5432`."""
+        port = f":{self.port}" if self.port else ""
+        target = f"[{self.target}]" if port and self.family == 6 else self.target
+        return f"{self.protocol} {self.source} > {target}{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A packet on a link: with the hardware addresses of its sender and its receiver."""
+
+    packet: Packet
+    source_mac: str
+    target_mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An entry of connection tracking on a host: its first packet as it came, and as it left."""
+
+    first: Packet
+    sent: Packet
+    is_dnat: bool = False
+    is_snat: bool = False
+
+    def answers(self, packet: Packet) -> bool:
+        """Whether a packet is in the direction of the answers."""
+        mine = (self.sent.target, self.sent.source, self.sent.protocol, self.sent.port, self.sent.source_port)
+        return mine == (packet.source, packet.target, packet.protocol, packet.source_port, packet.port)
+
+
+Layer = Literal[
+    "route", "neighbor", "link", "bridge", "filter", "translate", "fast path", "tunnel", "network", "flow", "macvlan", "arrives", "ends"
+]
+"""What a hop is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One step of a packet's way, where it is taken, and what decides it.
+
+    `place` is the node for people: a container, a host, `router` or `outside`. `host` has the record in its state.
+    `path` is the key of the topology file that asked for it.
+    """
+
+    host: str
+    netns: str
+    place: str
+    layer: Layer
+    words: str
+    record: Record | None = None
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A rule that the packet matches on a host."""
+
+    host: str
+    hit: Hit
+
+
+End = Literal["arrives", "refused", "dropped", "lost", "leaves", "unknown"]
+"""How a path ends: the target has it; a rule answers with an error; a rule or a missing entry drops it; no node has the
+target; it goes to a network that is not in the file; or the records do not determine it."""
+
+
+@dataclass(slots=True)
+class Trail:
+    """A path while it is walked: it grows."""
+
+    hops: list[Hop] = field(default_factory=list)
+    crossings: list[Crossing] = field(default_factory=list)
+    end: End = "unknown"
+    reason: str = ""
+    cause: str = ""
+    """A word for the remedy."""
+    last: Packet | None = None
+    """The packet as it was at the end."""
+    first_hit: dict[str, int] = field(default_factory=dict)

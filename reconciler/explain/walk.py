@@ -1,0 +1,309 @@
+"""A packet on its way through network stacks: routes, netfilter hooks, neighbors; between them frames (`segment`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from reconciler.explain.packet import Connection, Frame, Packet, Trail
+from reconciler.explain.rules import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Chain
+from reconciler.explain.segment import EndedError, FrameWalker, packet_fields
+from reconciler.explain.tables import Fields, Run, Table
+from reconciler.explain.words import describe_refusal, describe_run, describe_translation
+from reconciler.explain.world import Interface, Node, NodeKey, Way, World
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST
+
+NEIGHBOUR_MAC = "02:00:00:00:00:01"
+"""The hardware address of a neighbour that is not in the file."""
+LOOPBACK = Way(network=None, dev="lo")  # type: ignore[arg-type]  it is never looked up
+CONNTRACK_PRIORITY = -200
+"""NF_IP_PRI_CONNTRACK: a chain before it can leave a packet untracked."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """A packet in the network stack of a host: as it came, as it is now, and what connection tracking says."""
+
+    first: Packet
+    packet: Packet
+    state: str
+    direction: str
+    connection: Connection | None = None
+    in_dev: str = ""
+    in_kind: str = ""
+    in_group: int = 0
+    source_mac: str = ""
+    is_dnat: bool = False
+    is_untracked: bool = False
+    skuid: str = ""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the chains of type nat see it."""
+        return self.state == "new" and not self.is_untracked
+
+
+class Walker(FrameWalker):
+    """Walks one connection: its first packet, then the answer. It remembers what hosts track in between."""
+
+    def __init__(self, world: World) -> None:
+        """No host knows the connection yet."""
+        super().__init__(world)
+        self.connections: dict[NodeKey, list[Connection]] = {}
+        self.arrived: tuple[Node, Packet] | None = None
+
+    def walk(self, start: Node, packet: Packet) -> Trail:
+        """The path of a packet that a program in a node sends; its source may be empty."""
+        self.trail, self.arrived = Trail(), None
+        try:
+            self.send(start, packet, skuid="0")
+        except EndedError:
+            pass
+        return self.trail
+
+    def knock(self, host: str, packet: Packet) -> Trail:
+        """The path of a packet that a neighbour of a host sends to the host's uplink, whatever other routers would do."""
+        self.trail, self.arrived = Trail(), None
+        node, uplink = self.world.nodes[host, HOST], self.world.uplink(host)
+        try:
+            if uplink is None:
+                self.stop(node, "unknown", f"the uplink of {host} is not known", "missing")
+            else:
+                self.arrive(node, uplink, Frame(packet, NEIGHBOUR_MAC, uplink.mac))
+        except EndedError:
+            pass
+        return self.trail
+
+    # --- from a program -------------------------------------------------------------------------------------------------
+
+    def send(self, node: Node, packet: Packet, skuid: str = "") -> None:
+        """A packet of the node's own."""
+        way = self._way(node, packet.target)
+        source = packet.source or (packet.target if way.dev == "lo" else node.source(way, packet.target))
+        if not source:
+            words = f"{node.name} has no IPv{packet.family} address to send from"
+            self.stop(node, "lost", words, "family")
+        packet = replace(packet, source=source)
+        self.trail.last = packet
+        visit = self._visit(node, packet)
+        visit.skuid = skuid
+        if way.dev != "lo":
+            self._tell_route(node, way, packet.target)
+        if node.is_host:
+            way = self._output(node, visit, way)
+        if way.dev == "lo":
+            self._input(node, visit, "lo")
+        else:
+            self._leave(node, visit, way)
+
+    def send_tunnelled(self, node: Node, packet: Packet) -> None:
+        """The kernel sends a tunnel's packet, as a program would."""
+        way = self._way(node, packet.target)
+        visit = self._visit(node, packet)
+        self._tell_route(node, way, packet.target)
+        way = self._output(node, visit, way)
+        self._leave(node, visit, way)
+
+    def _output(self, node: Node, visit: Visit, way: Way) -> Way:
+        """The hook of a host's own packets; a published port changes the target, and so the route."""
+        before = visit.packet
+        self._hook(node, OUTPUT, visit, way)
+        if visit.packet.target == before.target:
+            return way
+        again = self._way(node, visit.packet.target)
+        if again.dev != "lo":
+            self._tell_route(node, again, visit.packet.target)
+        return again
+
+    # --- from a link ----------------------------------------------------------------------------------------------------
+
+    def receive(self, node: Node, interface: Interface, frame: Frame) -> None:
+        """The packet of a frame is in the stack: it is for the node itself, or forwarded."""
+        visit = self._visit(node, frame.packet)
+        visit.in_dev, visit.in_kind, visit.in_group = interface.name, interface.kind, interface.group
+        visit.source_mac = frame.source_mac
+        self._hook(node, PREROUTING, visit, None)
+        self.trail.last = visit.packet
+        if node.holds(visit.packet.target):
+            self._input(node, visit, interface.name)
+            return
+        if not self._forwards(node, visit, interface.name):
+            words = f"{node.name} is not a router, and {visit.packet.target} is not its address"
+            self.stop(node, "lost", words, "forwarding")
+        way = self._way(node, visit.packet.target)
+        self._tell_route(node, way, visit.packet.target)
+        self._hook(node, FORWARD, visit, way)
+        self._leave(node, visit, way)
+
+    def _forwards(self, node: Node, visit: Visit, dev: str) -> bool:
+        family = "ipv4" if visit.packet.family == 4 else "ipv6"
+        setting = node.settings.get("net.ipv4.ip_forward" if family == "ipv4" else "net.ipv6.conf.all.forwarding")
+        own = node.settings.get(f"net.{family}.conf.{dev}.forwarding")
+        if own is not None:
+            return own.value == "1"
+        return setting.value == "1" if setting is not None else node.forwards
+
+    def _input(self, node: Node, visit: Visit, dev: str) -> None:
+        visit.in_dev = dev
+        self._hook(node, INPUT, visit, None)
+        self._confirm(node, visit)
+        packet = visit.packet
+        if packet.inner is not None:
+            self.decapsulate(node, packet)
+            return
+        self.trail.last, self.arrived = packet, (node, packet)
+        what = f"port {packet.port}/{packet.protocol}" if packet.port and not packet.is_reply else "the packet"
+        self.stop(node, "arrives", f"{node.name} has {packet.target}, and gets {what} from {packet.source}")
+
+    # --- to a link ------------------------------------------------------------------------------------------------------
+
+    def _leave(self, node: Node, visit: Visit, way: Way) -> None:
+        self._hook(node, POSTROUTING, visit, way)
+        self._confirm(node, visit)
+        packet = visit.packet
+        self.trail.last = packet
+        interface = node.interfaces.get(way.dev)
+        if interface is None:
+            self.stop(node, "lost", f"{way.dev} is missing", "missing", way.record)
+            return
+        hop = way.via or packet.target
+        mac, entry = self.resolve(node, interface, hop)
+        if entry:
+            self.hop(node, "neighbor", f"{hop} has the hardware address {mac} on {interface.name}", entry)
+        elif hop not in self.world.owners and interface.sort != "foreign" and not self._leads_out(node, interface):
+            self.stop(node, "lost", f"no node on {interface.name} has {hop}, so its hardware address stays unknown", "address")
+        self.transmit(node, interface, Frame(packet, interface.mac, mac), hop)
+
+    def _leads_out(self, node: Node, interface: Interface) -> bool:
+        """Whether a link leads to nodes that are not in the file: a LAN."""
+        if interface.sort == "macvlan" or any(port.joins or port.sort == "foreign" for port in node.ports(interface.name)):
+            return True
+        if interface.peer:
+            there, name = self.world.nodes[interface.peer[0]], interface.peer[1]
+            master = there.interfaces[name].master if name in there.interfaces else ""
+            return any(port.joins or port.sort == "foreign" for port in there.ports(master)) if master else False
+        return False
+
+    def resolve(self, node: Node, interface: Interface, address: str) -> tuple[str, Record | None]:
+        """By a permanent entry, by what the bridge answers for others, or by ARP of the node that has the address."""
+        if entry := node.neighbors.get((interface.name, address)):
+            return entry.mac, entry
+        if interface.peer:
+            there, name = self.world.nodes[interface.peer[0]], interface.peer[1]
+            bridge = there.interfaces.get(there.interfaces[name].master) if name in there.interfaces else None
+            if bridge and (proxy := there.proxies.get((bridge.name, address))):
+                return bridge.mac, proxy
+            if bridge and there.is_host and (known := there.neighbors.get((bridge.name, address))):
+                return known.mac, known
+        key, dev = self.world.owners.get(address, (node.key, ""))
+        owner = self.world.nodes[key].interfaces.get(dev)
+        return (owner.mac if owner and key != node.key else ""), None
+
+    # --- routes ---------------------------------------------------------------------------------------------------------
+
+    def _way(self, node: Node, target: str) -> Way:
+        if node.holds(target):
+            return LOOPBACK
+        way = node.route(target)
+        if way is None:
+            self.stop(node, "lost", f"{node.name} has no route to {target}", "route")
+            raise EndedError
+        return way
+
+    def _tell_route(self, node: Node, way: Way, target: str) -> None:
+        via = f" via {way.via}" if way.via else ""
+        network = "default" if way.network.prefixlen == 0 else str(way.network)
+        host_route = way.network.prefixlen == way.network.max_prefixlen
+        words = f"{target if host_route else network}{via} dev {way.dev}"
+        self.hop(node, "route", words, way.record)
+
+    # --- netfilter ------------------------------------------------------------------------------------------------------
+
+    def _visit(self, node: Node, packet: Packet) -> Visit:
+        if not node.is_host:
+            return Visit(packet, packet, "new", "original")
+        held = next((one for one in self.connections.get(node.key, ()) if one.answers(packet)), None)
+        if held:
+            return Visit(packet, packet, "established", "reply", held, is_dnat=held.is_dnat)
+        is_stray = packet.is_reply and packet.protocol in ("tcp", "icmp")
+        return Visit(packet, packet, "invalid" if is_stray else "new", "original")
+
+    def _hook(self, node: Node, hook: str, visit: Visit, way: Way | None) -> None:
+        table = node.tables.get(("inet", ""))
+        for chain in table.chains(hook) if table else ():
+            self._chain(node, table, chain, visit, way)  # type: ignore[arg-type]  it has chains
+        if visit.connection and hook in (PREROUTING, OUTPUT) and visit.connection.is_snat:
+            first = visit.connection.first
+            visit.packet = replace(visit.packet, target=first.source, port=first.source_port)
+        if visit.connection and hook == POSTROUTING and visit.connection.is_dnat:
+            first = visit.connection.first
+            visit.packet = replace(visit.packet, source=first.target, source_port=first.port)
+            self.hop(node, "translate", f"the answer has the source {first.target} again, port {first.port}")
+
+    def _chain(self, node: Node, table: Table, chain: Chain, visit: Visit, way: Way | None) -> None:
+        if chain.type == "nat" and not visit.is_new:
+            return
+        run = self.cross(node, table.run(chain.name, self._fields(node, visit, way)))
+        visit.is_untracked = visit.is_untracked or (run.untracked and chain.priority < CONNTRACK_PRIORITY)
+        if run.verdict in ("drop", "reject"):
+            self._refuse(node, run, visit)
+        if run.translation:
+            self._translate(node, run, visit, way)
+        elif told := describe_run(run, visit.packet):
+            words, record = told
+            self.hop(node, "filter", words, record)
+
+    def _refuse(self, node: Node, run: Run, visit: Visit) -> None:
+        words, cause, record = describe_refusal(run, visit.packet)
+        self.stop(node, "refused" if run.verdict == "reject" else "dropped", words, cause, record)
+
+    def _translate(self, node: Node, run: Run, visit: Visit, way: Way | None) -> None:
+        what, packet = run.translation, visit.packet
+        assert what
+        if what.kind == "dnat":
+            visit.packet = replace(packet, target=what.address, port=what.port)
+            visit.is_dnat = True
+        else:
+            address = what.address or (node.source(replace(way, source=""), packet.target) if way else "")
+            visit.packet = replace(packet, source=address or packet.source)
+        words, record = describe_translation(run, packet, visit.packet)
+        self.hop(node, "translate", words, record)
+
+    def _confirm(self, node: Node, visit: Visit) -> None:
+        """Connection tracking keeps what it has seen of a new connection."""
+        if not node.is_host or visit.is_untracked or visit.state != "new":
+            return
+        is_snat = visit.packet.source != visit.first.source
+        entry = Connection(visit.first, visit.packet, is_dnat=visit.is_dnat, is_snat=is_snat)
+        held = self.connections.setdefault(node.key, [])
+        if entry not in held:
+            held.append(entry)
+
+    def _fields(self, node: Node, visit: Visit, way: Way | None) -> Fields:
+        packet = visit.packet
+        fields: dict[str, str | frozenset[str]] = dict(packet_fields(packet))
+        status = {"dnat"} if visit.is_dnat else set()
+        if visit.connection:
+            status |= {"confirmed"} | ({"snat"} if visit.connection.is_snat else set())
+        tracked = "untracked" if visit.is_untracked else visit.state
+        fields |= {"ct state": tracked, "ct status": frozenset(status)}
+        if tracked not in ("invalid", "untracked"):
+            fields["ct direction"] = visit.direction
+        local = node.holds(packet.target)
+        fields["fib daddr type"] = "local" if local else "unicast"
+        if visit.in_dev:
+            fields |= {"iifname": visit.in_dev, "iif": visit.in_dev, "meta iifkind": visit.in_kind, "meta iifgroup": str(visit.in_group)}
+            back = node.route(packet.source)
+            fields["fib saddr . iif oif"] = "yes" if back and back.dev == visit.in_dev else "no"
+        if visit.source_mac:
+            fields["ether saddr"] = visit.source_mac
+        if visit.skuid and not visit.in_dev:
+            fields["meta skuid"] = visit.skuid
+        if way and way.dev != "lo":
+            out = node.interfaces.get(way.dev)
+            fields |= {"oifname": way.dev, "meta oifkind": out.kind if out else "", "meta oiftype": "1"}
+            fields["rt ip nexthop" if ip_address(packet.target).version == 4 else "rt ip6 nexthop"] = way.via or packet.target
+        elif way:
+            fields |= {"oifname": "lo"}
+        return fields
