@@ -65,6 +65,8 @@ class Statement:
     lookups: tuple[tuple[tuple[str, ...], str], ...] = ()
     to: str = ""
     """Of a `fwd` with a next hop that is no map: the key that has it."""
+    family: str = ""
+    """The only family that it translates: `ip` or `ip6`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +140,12 @@ def _parse_statement(text: str) -> tuple[Statement, str] | None:
         return Statement("notrack"), text.removeprefix("notrack")
     if found := re.match(r"masquerade(?: to :\d+-\d+)?", text):
         return Statement("masquerade"), text[found.end() :]
-    if found := re.match(r"(dnat|snat) ip6? to ", text):
+    if found := re.match(r"(dnat|snat) (ip6?) to ", text):
         keys, rest = _parse_keys(text[found.end() :])
         name, rest = _parse_map(rest)
         tail = _RANGE.match(rest)
         effect: Effect = "dnat" if found[1] == "dnat" else "snat"
-        return Statement(effect, ((keys, name),)), rest[tail.end() :] if tail else rest
+        return Statement(effect, ((keys, name),), family=found[2]), rest[tail.end() :] if tail else rest
     if text.startswith("fwd "):
         return _parse_forward(text)
     if found := re.match(r"(?:add|update) @\S+ \{[^}]*\}", text):

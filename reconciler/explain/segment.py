@@ -179,7 +179,7 @@ class FrameWalker(ABC):
         learning = [port for port in ports if port.learns]
         owner = self.world.neighbour_host(frame.target_mac)
         behind = [port for port in learning if port.peer and owner and port.peer[0][0] == owner]
-        return next(iter((*behind, *(port for port in learning if not port.peer), *learning[:0])), None), None
+        return next(iter((*behind, *(port for port in learning if port.joins or not port.peer))), None), None
 
     # --- Open vSwitch ---------------------------------------------------------------------------------------------------
 

@@ -209,6 +209,8 @@ class _Runner:
         return ""
 
     def _look_up(self, part: Statement, elements: list[FirewallElement]) -> Verdict | None:
+        if part.family and self._fields.get("meta protocol") != part.family:
+            return None
         data = []
         for keys, name in part.lookups:
             values = self._values(keys)

@@ -81,6 +81,8 @@ class Walker(FrameWalker):
         """A packet of the node's own."""
         way = self._way(node, packet.target)
         source = packet.source or (packet.target if way.dev == "lo" else node.source(way, packet.target))
+        if not source and node.is_host and self.world.is_file_only:
+            self.stop(node, "unknown", f"the file does not say which IPv{packet.family} address {node.name} has", "address")
         if not source:
             words = f"{node.name} has no IPv{packet.family} address to send from"
             self.stop(node, "lost", words, "family")

@@ -204,10 +204,9 @@ def build_world(topology: Topology, states: Mapping[str, HostState], facts: Mapp
         _node(world, (host.name, HOST))
         if host.connect.scheme != "lab":
             _foreign(world, host.name, facts.get(host.name))
-    for host, state in states.items():
-        records = list(state.records.values())
-        for step in (_links, _addressing, _firewall, _switching):
-            for record in records:
+    for step in (_links, _addressing, _firewall, _switching):  # the other end of a lab host's uplink is in the lab's state
+        for host, state in states.items():
+            for record in state.records.values():
                 step(world, host, record)
     for host in states:
         _take_in(world, host)
