@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import ip_address
 
+from reconciler.compile.underlay import SEGMENT_LENGTH
 from reconciler.errors import UsageError
 from reconciler.explain.packet import CLIENT_PORT, Packet, Protocol, Trail
 from reconciler.explain.walk import Walker
-from reconciler.explain.world import OUTSIDE, Node, World, build_world
-from reconciler.state.host import HostFacts, HostState
+from reconciler.explain.world import OUTSIDE, Node, World
+from reconciler.state.host import HostFacts
+from reconciler.state.naming import mac_of
 from reconciler.state.ref import HOST
 from reconciler.state.uapi import PORT_MAX
-from reconciler.topology.types import Container, Publication, Topology
+from reconciler.topology.types import Container, Host, Publication, Topology
 
 OUTSIDE_WORD = "outside"
+ASSUMED_UPLINK = "uplink"
+"""The name of the uplink of a real host, if only the file is known."""
+DONE = ("arrives", "leaves")
 _TARGET = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:/]+))(?::(?P<port>\d{1,5})(?:/(?P<protocol>\w+))?)?")
 
 
@@ -56,8 +61,7 @@ class Answer:
     @property
     def passes(self) -> bool:
         """Whether both arrive, or leave the topology."""
-        done = ("arrives", "leaves")
-        return self.there.end in done and (self.back is None or self.back.end in done)
+        return self.there.end in DONE and (self.back is None or self.back.end in DONE)
 
 
 def parse_target(text: str) -> Target:
@@ -104,16 +108,28 @@ def answer(world: World, question: Question) -> Answer:
     if walker.arrived is None:
         return Answer(question, there, None, world)
     node, got = walker.arrived
+    if (wanted := world.topology.containers.get(question.target.name)) and world.container(wanted.name) is not node:
+        # A host has the address, and no published port leads on for this sender.
+        there.end, there.cause = "lost", "host"
+        there.reason = f"{node.name} keeps the packet: its port {got.port} leads to no container for {got.source}"
+        there.hops[-1] = replace(there.hops[-1], layer="ends", words=there.reason)
+        return Answer(question, there, None, world)
     if question.host or got.source not in world.owners:
         return Answer(question, there, None, world)
     return Answer(question, there, walker.walk(node, got.answer), world)
 
 
-def ask_all(
-    topology: Topology, states: Mapping[str, HostState], facts: Mapping[str, HostFacts], start: str, target: Target
-) -> tuple[Answer, ...]:
-    """As `ask`, in the world of these states."""
-    return ask(build_world(topology, states, facts), start, target)
+def assumed_facts(topology: Topology) -> dict[str, HostFacts]:
+    """What the file alone says of its hosts: hosts with addresses in one /24 or /64 are neighbours, and kernels can do all."""
+    return {host.name: _assumed(topology, host) for host in topology.hosts.values()}
+
+
+def _assumed(topology: Topology, host: Host) -> HostFacts:
+    if host.connect.scheme == "lab":
+        return HostFacts(exists=False, fast_path=True)
+    addresses = tuple(f"{address}/{SEGMENT_LENGTH[address.version]}" for address in host.addresses)
+    mac = mac_of(topology.name, "assumed", host.name)
+    return HostFacts(exists=False, fast_path=True, uplink=host.uplink or ASSUMED_UPLINK, uplink_mac=mac, addresses=addresses)
 
 
 # --- the ends -----------------------------------------------------------------------------------------------------------
@@ -122,10 +138,7 @@ def ask_all(
 def _start(world: World, name: str) -> Node:
     """The node that sends."""
     if name in world.topology.containers:
-        node = world.container(name)
-        if node is None:
-            raise UsageError(f"container {name} has no network", "attach it to a subnet: write `networks`")
-        return node
+        return world.container(name)
     if name in world.topology.hosts:
         return world.nodes[name, HOST]
     if name == OUTSIDE_WORD:
@@ -176,8 +189,8 @@ def _addresses(world: World, origin: Node, target: Target) -> Iterator[tuple[str
 
 def _of_container(world: World, origin: Node, container: Container, target: Target) -> Iterator[tuple[str, int, str]]:
     node = world.container(container.name)
-    held = node.addresses if node else []
-    if node is None or not held:
+    held = node.addresses
+    if not held:
         raise UsageError(f"container {container.name} has no address", "attach it to a subnet, and apply if a LAN gives addresses")
     if origin.key == OUTSIDE and (found := list(_published(world, container, target))):
         yield from found

@@ -82,7 +82,6 @@ class Hop:
     """One step of a packet's way, where it is taken, and what decides it.
 
     `place` is the node for people: a container, a host, `router` or `outside`. `host` has the record in its state.
-    `path` is the key of the topology file that asked for it.
     """
 
     host: str
@@ -91,7 +90,6 @@ class Hop:
     layer: Layer
     words: str
     record: Record | None = None
-    path: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +115,5 @@ class Trail:
     reason: str = ""
     cause: str = ""
     """A word for the remedy."""
-    last: Packet | None = None
-    """The packet as it was at the end."""
-    first_hit: dict[str, int] = field(default_factory=dict)
+    source: str = ""
+    """The source address with which it starts."""

@@ -64,7 +64,7 @@ class Walker(FrameWalker):
 
     def knock(self, host: str, packet: Packet) -> Trail:
         """The path of a packet that a neighbour of a host sends to the host's uplink, whatever other routers would do."""
-        self.trail, self.arrived = Trail(), None
+        self.trail, self.arrived = Trail(source=packet.source), None
         node, uplink = self.world.nodes[host, HOST], self.world.uplink(host)
         try:
             if uplink is None:
@@ -79,6 +79,8 @@ class Walker(FrameWalker):
 
     def send(self, node: Node, packet: Packet, skuid: str = "") -> None:
         """A packet of the node's own."""
+        if not node.interfaces:
+            self.stop(node, "lost", f"{node.name} has no network: it is not there, or has no links", "missing")
         way = self._way(node, packet.target)
         source = packet.source or (packet.target if way.dev == "lo" else node.source(way, packet.target))
         if not source and node.is_host and self.world.is_file_only:
@@ -87,7 +89,7 @@ class Walker(FrameWalker):
             words = f"{node.name} has no IPv{packet.family} address to send from"
             self.stop(node, "lost", words, "family")
         packet = replace(packet, source=source)
-        self.trail.last = packet
+        self.trail.source = self.trail.source or source
         visit = self._visit(node, packet)
         visit.skuid = skuid
         if way.dev != "lo":
@@ -126,7 +128,6 @@ class Walker(FrameWalker):
         visit.in_dev, visit.in_kind, visit.in_group = interface.name, interface.kind, interface.group
         visit.source_mac = frame.source_mac
         self._hook(node, PREROUTING, visit, None)
-        self.trail.last = visit.packet
         if node.holds(visit.packet.target):
             self._input(node, visit, interface.name)
             return
@@ -154,7 +155,7 @@ class Walker(FrameWalker):
         if packet.inner is not None:
             self.decapsulate(node, packet)
             return
-        self.trail.last, self.arrived = packet, (node, packet)
+        self.arrived = node, packet
         what = f"port {packet.port}/{packet.protocol}" if packet.port and not packet.is_reply else "the packet"
         self.stop(node, "arrives", f"{node.name} has {packet.target}, and gets {what} from {packet.source}")
 
@@ -164,7 +165,6 @@ class Walker(FrameWalker):
         self._hook(node, POSTROUTING, visit, way)
         self._confirm(node, visit)
         packet = visit.packet
-        self.trail.last = packet
         interface = node.interfaces.get(way.dev)
         if interface is None:
             self.stop(node, "lost", f"{way.dev} is missing", "missing", way.record)

@@ -31,7 +31,7 @@ from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.lab import OUTSIDE_INTERFACES, OUTSIDE_NETNS
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, LAB, container_of, is_container_netns, is_lab_netns, lab_member_of
+from reconciler.state.ref import HOST, LAB, container_netns, container_of, is_container_netns, is_lab_netns, lab_member_of
 from reconciler.topology.types import Topology
 
 NodeKey = tuple[str, str]
@@ -165,10 +165,10 @@ class World:
     """The same by hardware address."""
     is_file_only: bool = False
 
-    def container(self, name: str) -> Node | None:
-        """The node of a container, maybe one whose network it shares; None if there is no record of it."""
-        share = self.topology.containers[name].share or name
-        return next((node for node in self.nodes.values() if container_of(node.netns) == share), None)
+    def container(self, name: str) -> Node:
+        """The node of a container, maybe one whose network it shares; without links if it is not there."""
+        container = self.topology.containers[name]
+        return self.nodes[container.host, container_netns(container.share or name)]
 
     def neighbour_host(self, mac: str) -> str:
         """The host by whose uplink a hardware address is reached; "" if it is not the topology's."""
@@ -204,6 +204,8 @@ def build_world(topology: Topology, states: Mapping[str, HostState], facts: Mapp
         _node(world, (host.name, HOST))
         if host.connect.scheme != "lab":
             _foreign(world, host.name, facts.get(host.name))
+    for container in topology.containers.values():
+        _node(world, (container.host, container_netns(container.share or container.name)))
     for step in (_links, _addressing, _firewall, _switching):  # the other end of a lab host's uplink is in the lab's state
         for host, state in states.items():
             for record in state.records.values():
