@@ -6,14 +6,16 @@ import argparse
 from typing import TYPE_CHECKING
 
 from reconciler.cli.parser import Command, Parser, parse_name
+from reconciler.errors import UsageError
 from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.cli.common import Job
     from reconciler.explain.ask import Answer, Target
     from reconciler.plan.document import HostPlan
-    from reconciler.render.explain import ExplainDocument
+    from reconciler.render.explain import ExplainDocument, TraceView
     from reconciler.state.host import HostFacts, HostState
     from reconciler.state.ref import Ref
     from reconciler.topology.types import Topology
@@ -26,6 +28,7 @@ EXAMPLES = """\
   netctl explain outside web:8080     a published port, from the world outside
   netctl explain web 10.45.0.20:53/udp --file-only
                                       from the file alone: no host is touched
+  netctl explain web db:5432 --trace  send a packet, and show which rules it really matches
 exit status: 0 it passes, 1 it does not
 """
 
@@ -37,6 +40,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("target", metavar="TO[:PORT[/PROTO]]", type=parse_name, help="the same; without a port it is a ping")
     parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
     parser.add_argument("--file-only", action="store_true", help="explain what the file asks for; touch no host")
+    help_text = "send one packet, and follow it with nftables' trace on all hosts"
+    parser.add_argument("--trace", action="store_true", help=help_text)
     parser.add_argument("--verbose", "-v", action="store_true", help="print the answer's path and all rules of nftables, too")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
@@ -49,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
     from reconciler.render.explain import render_explanation
 
     target = parse_target(options.target)
+    if options.trace and options.file_only:
+        raise UsageError("--trace and --file-only exclude each other", "--trace sends a packet, so it needs the hosts")
     document = _from_file(options, target) if options.file_only else _from_hosts(options, target)
     if options.json:
         print_json(CODEC.encode(document))
@@ -77,11 +84,27 @@ def _from_hosts(options: argparse.Namespace, target: Target) -> ExplainDocument:
     options.host = None
     with open_job(options, lock=False, to_apply=False) as job:
         plans = plan_present(job.fleet, job.desired)
-    topology, desired = job.topology, job.desired.hosts
-    expected = ask(build_world(topology, desired, job.facts), options.source, target)
-    live = build_world(topology, live_states(desired, plans), job.facts)
-    answers: tuple[Answer, ...] = tuple(answer(live, one.question) for one in expected)
-    return compile_explanation(topology, (options.source, options.target), answers, expected, reasons_of(plans))
+        topology, desired = job.topology, job.desired.hosts
+        expected = ask(build_world(topology, desired, job.facts), options.source, target)
+        live = build_world(topology, live_states(desired, plans), job.facts)
+        answers: tuple[Answer, ...] = tuple(answer(live, one.question) for one in expected)
+        traces = [_trace(job, one, wanted) for one, wanted in zip(answers, expected, strict=True)] if options.trace else []
+    return compile_explanation(topology, (options.source, options.target), answers, expected, reasons_of(plans), traces)
+
+
+def _trace(job: Job, live: Answer, wanted: Answer) -> TraceView:
+    """The real path of a packet like that of the answer."""
+    from reconciler.explain.ask import start_of
+    from reconciler.explain.trace import trace_probe_of, trace_requests
+    from reconciler.fleet.trace import trace_probe
+    from reconciler.render.explain import TraceView, why_untraced
+
+    if why := why_untraced(live):
+        return TraceView({}, None, why)
+    probe = trace_probe_of(live, start_of(live.world, live.question.start))
+    requests = {host: request for host, request in trace_requests((live, wanted)).items() if job.facts[host].exists}
+    events, result = trace_probe(job.fleet, requests, probe)
+    return TraceView(events, result)
 
 
 def live_states(desired: Mapping[str, HostState], plans: Mapping[str, HostPlan]) -> dict[str, HostState]:

@@ -86,7 +86,7 @@ def parse_target(text: str) -> Target:
 
 def ask(world: World, start: str, target: Target) -> tuple[Answer, ...]:
     """The answers to a question: one for each family that both ends have. UsageError if an end is unknown."""
-    origin = _start(world, start)
+    origin = start_of(world, start)
     questions = list(_questions(world, start, origin, target))
     if not questions:
         raise UsageError(f"{start} and {target.name} have no address of the same family", "give one of them such an address")
@@ -103,7 +103,7 @@ def answer(world: World, question: Question) -> Answer:
         source_port=CLIENT_PORT if question.target.port else 0,
         port=question.port or question.target.port,
     )
-    origin = _start(world, question.start)
+    origin = start_of(world, question.start)
     there = walker.knock(question.host, packet) if question.host else walker.walk(origin, packet)
     if walker.arrived is None:
         return Answer(question, there, None, world)
@@ -135,7 +135,7 @@ def _assumed(topology: Topology, host: Host) -> HostFacts:
 # --- the ends -----------------------------------------------------------------------------------------------------------
 
 
-def _start(world: World, name: str) -> Node:
+def start_of(world: World, name: str) -> Node:
     """The node that sends."""
     if name in world.topology.containers:
         return world.container(name)

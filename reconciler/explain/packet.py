@@ -90,14 +90,22 @@ class Hop:
     layer: Layer
     words: str
     record: Record | None = None
+    dev: str = ""
+    """Of a route: the link by which the packet leaves."""
+    rules: int = 0
+    """How many rules the packet had matched by then, on all hosts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A rule that the packet matches on a host."""
+    """A rule that the packet matches on a host.
+
+    With `is_optional` it does so only if the kernel shows bridged frames to the host's firewall, too (br_netfilter).
+    """
 
     host: str
     hit: Hit
+    is_optional: bool = False
 
 
 End = Literal["arrives", "refused", "dropped", "lost", "leaves", "unknown"]
@@ -117,3 +125,7 @@ class Trail:
     """A word for the remedy."""
     source: str = ""
     """The source address with which it starts."""
+    packets: list[Packet] = field(default_factory=list)
+    """The packet in all its forms, without those of tunnels."""
+    links: list[tuple[str, str]] = field(default_factory=list)
+    """The host and the name of each link by which a frame comes in to a host."""

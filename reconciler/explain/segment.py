@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.explain.flows import run_flows
 from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, Packet, Trail
-from reconciler.explain.tables import Fields, Hit, Run
+from reconciler.explain.tables import Fields, Run
 from reconciler.explain.words import describe_drop, describe_flow, describe_sender
 from reconciler.explain.world import Interface, Node, World
 from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
@@ -40,10 +40,12 @@ class FrameWalker(ABC):
 
     # --- the trail ------------------------------------------------------------------------------------------------------
 
-    def hop(self, node: Node, layer: Layer, words: str, record: Record | None = None) -> None:
+    def hop(self, node: Node, layer: Layer, words: str, record: Record | None = None, dev: str = "") -> None:
         """Add a hop."""
-        host = LAB if record is not None and is_lab_netns(record.netns) else node.host
-        self.trail.hops.append(Hop(host=host, netns=node.netns, place=node.name, layer=layer, words=words, record=record))
+        host, rules = LAB if record is not None and is_lab_netns(record.netns) else node.host, len(self.trail.crossings)
+        self.trail.hops.append(
+            Hop(host=host, netns=node.netns, place=node.name, layer=layer, words=words, record=record, dev=dev, rules=rules)
+        )
         if len(self.trail.hops) > HOPS_MAX:
             self.stop(node, "lost", "the routes lead in a circle", "loop")
 
@@ -51,8 +53,10 @@ class FrameWalker(ABC):
         """End the path."""
         self.trail.end, self.trail.reason, self.trail.cause = end, words, cause
         layer: Layer = "arrives" if end in ("arrives", "leaves") else "ends"
-        host = node.host
-        self.trail.hops.append(Hop(host=host, netns=node.netns, place=node.name, layer=layer, words=words, record=record))
+        rules = len(self.trail.crossings)
+        self.trail.hops.append(
+            Hop(host=node.host, netns=node.netns, place=node.name, layer=layer, words=words, record=record, rules=rules)
+        )
         raise EndedError
 
     def cross(self, node: Node, run: Run) -> Run:
@@ -96,6 +100,8 @@ class FrameWalker(ABC):
 
     def arrive(self, node: Node, interface: Interface, frame: Frame) -> None:
         """A frame comes in by a link."""
+        if node.is_host:
+            self.trail.links.append((node.host, interface.name))
         if self._is_fast(node, interface, frame):
             return
         bridge = node.interfaces.get(interface.master)
@@ -160,9 +166,15 @@ class FrameWalker(ABC):
         if port is out and out.options.get("hairpin") != "on":
             words = f"{bridge.name} sends no frame back by the port where it came in (hairpin is off)"
             self.stop(node, "dropped", words, "hairpin", out.record)
+        if port:
+            self.show_bridged(node, bridge, frame)
         if entry or out.record:
             self.hop(node, "bridge", f"{bridge.name} sends frames for {frame.target_mac} to {out.name}", entry or out.record)
         self.transmit(node, out, frame)
+
+    @abstractmethod
+    def show_bridged(self, node: Node, bridge: Interface, frame: Frame) -> None:
+        """With br_netfilter the host's firewall sees a frame between two ports of a bridge, and lets it pass."""
 
     def _host_mac(self, node: Node) -> str:
         """The hardware address of a real host's own bridge, which is that of its uplink."""
@@ -348,8 +360,3 @@ def packet_fields(packet: Packet) -> Fields:
     if packet.family == 6:
         fields["@nh,64,128"] = packet.source
     return fields
-
-
-def hits_of(run: Run) -> tuple[Hit, ...]:
-    """The rules of a run."""
-    return run.hits

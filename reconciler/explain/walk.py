@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from reconciler.explain.packet import Connection, Frame, Packet, Trail
+from reconciler.explain.packet import Connection, Crossing, Frame, Packet, Trail
 from reconciler.explain.rules import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Chain
 from reconciler.explain.segment import EndedError, FrameWalker, packet_fields
 from reconciler.explain.tables import Fields, Run, Table
@@ -90,6 +90,7 @@ class Walker(FrameWalker):
             self.stop(node, "lost", words, "family")
         packet = replace(packet, source=source)
         self.trail.source = self.trail.source or source
+        self._note(packet)
         visit = self._visit(node, packet)
         visit.skuid = skuid
         if way.dev != "lo":
@@ -152,6 +153,7 @@ class Walker(FrameWalker):
         self._hook(node, INPUT, visit, None)
         self._confirm(node, visit)
         packet = visit.packet
+        self._note(packet)
         if packet.inner is not None:
             self.decapsulate(node, packet)
             return
@@ -165,6 +167,7 @@ class Walker(FrameWalker):
         self._hook(node, POSTROUTING, visit, way)
         self._confirm(node, visit)
         packet = visit.packet
+        self._note(packet)
         interface = node.interfaces.get(way.dev)
         if interface is None:
             self.stop(node, "lost", f"{way.dev} is missing", "missing", way.record)
@@ -218,7 +221,7 @@ class Walker(FrameWalker):
         network = "default" if way.network.prefixlen == 0 else str(way.network)
         host_route = way.network.prefixlen == way.network.max_prefixlen
         words = f"{target if host_route else network}{via} dev {way.dev}"
-        self.hop(node, "route", words, way.record)
+        self.hop(node, "route", words, way.record, way.dev)
 
     # --- netfilter ------------------------------------------------------------------------------------------------------
 
@@ -242,6 +245,17 @@ class Walker(FrameWalker):
             first = visit.connection.first
             visit.packet = replace(visit.packet, source=first.target, source_port=first.port)
             self.hop(node, "translate", f"the answer has the source {first.target} again, port {first.port}")
+
+    def show_bridged(self, node: Node, bridge: Interface, frame: Frame) -> None:
+        """The rules for a frame between two ports: they only mark it, so that other programs' firewalls let it pass."""
+        table = node.tables.get(("inet", ""))
+        visit = Visit(frame.packet, frame.packet, "new", "original", None, bridge.name, bridge.kind, bridge.group, frame.source_mac)
+        way = Way(network=None, dev=bridge.name)  # type: ignore[arg-type]  it is never looked up
+        for hook in (PREROUTING, FORWARD, POSTROUTING) if table else ():
+            for chain in table.chains(hook):  # type: ignore[union-attr]  it has chains
+                fields = self._fields(node, visit, None if hook == PREROUTING else way)
+                hits = table.run(chain.name, fields).hits  # type: ignore[union-attr]  it has chains
+                self.trail.crossings += [Crossing(node.host, hit, is_optional=True) for hit in hits]
 
     def _chain(self, node: Node, table: Table, chain: Chain, visit: Visit, way: Way | None) -> None:
         if chain.type == "nat" and not visit.is_new:
@@ -271,6 +285,10 @@ class Walker(FrameWalker):
             visit.packet = replace(packet, source=address or packet.source)
         words, record = describe_translation(run, packet, visit.packet)
         self.hop(node, "translate", words, record)
+
+    def _note(self, packet: Packet) -> None:
+        if packet.inner is None and packet not in self.trail.packets:
+            self.trail.packets.append(packet)
 
     def _confirm(self, node: Node, visit: Visit) -> None:
         """Connection tracking keeps what it has seen of a new connection."""

@@ -116,6 +116,8 @@ class Node:
     hooks: dict[str, list[FastPathHook]] = field(default_factory=dict)
     flows: dict[str, list[OvsFlow]] = field(default_factory=dict)
     settings: dict[str, Sysctl] = field(default_factory=dict)
+    is_beyond: bool = False
+    """Whether it stands for machines that are not the topology's."""
 
     @property
     def host(self) -> str:
@@ -356,7 +358,7 @@ def _outside(world: World) -> None:
     """The world outside of real hosts, if no lab has one."""
     if OUTSIDE in world.nodes:
         return
-    node = Node(OUTSIDE, "outside")
+    node = Node(OUTSIDE, "outside", is_beyond=True)
     node.interfaces["eth0"] = Interface("eth0", "foreign")
     for own in OUTSIDE_INTERFACES:
         node.addresses.append(Held("eth0", str(own.ip), own.network))

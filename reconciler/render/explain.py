@@ -9,21 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.explain.ask import Answer, Question
+from reconciler.explain.ask import Answer, Question, start_of
 from reconciler.explain.packet import Hop, Trail
 from reconciler.explain.remedy import find_remedy
 from reconciler.explain.source import line_of, path_of
+from reconciler.explain.trace import compare_trace, hops_seen
+from reconciler.probes.model import Result
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.listed import listed
 from reconciler.state.ref import Ref
+from reconciler.state.trace import TraceEvent
 from reconciler.state.visible import visible_line
 from reconciler.topology.types import Topology
 
 FORMAT_VERSION = 1
+UNSEEN = {
+    "flow": "frames inside an Open vSwitch bridge meet no rule of nftables: `ovs-appctl ofproto/trace` shows them",
+    "macvlan": "frames of a macvlan pass by the host's rules, so nftables sees nothing of them",
+}
+"""Layers that nftables does not see, and what to say of them."""
 WIDTH_MAX = 96
 """The column up to which the lines of the file are aligned."""
 HEADLINES = {
     "refused": "is refused", "dropped": "is dropped", "lost": "does not arrive", "unknown": "cannot be told from the file",
+}  # fmt: skip
+SAID = {
+    "answered": "it was answered", "refused": "it was refused", "silent": "nothing answered",
+    "unsent": "the sender's own kernel refused it",
 }  # fmt: skip
 Reasons = Mapping[tuple[str, Ref], str]
 """By host and record: how it differs from the file."""
@@ -40,6 +52,44 @@ class HopRow:
     line: int = 0
     ref: str = ""
     drift: str = ""
+    traced: str = ""
+    """With a trace: `seen`, `not seen`, or "" if nftables cannot show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """A rule that the packet should match, or did."""
+
+    host: str
+    family: str
+    chain: str
+    number: int
+    rule: str
+    verdict: str
+    expected: bool
+    seen: bool
+    table: str = ""
+    """Of a rule that is not netctl's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceReport:
+    """What a real packet met. `outcome` is that of verify's probes; `why_not` says why none was sent."""
+
+    agrees: bool
+    outcome: str = ""
+    why_not: str = ""
+    rules: tuple[TraceRow, ...] = listed()
+    notes: tuple[str, ...] = listed()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceView:
+    """The events of a trace by host, and the result of the probe; or why there is none."""
+
+    events: Mapping[str, Sequence[TraceEvent]]
+    result: Result | None
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +121,7 @@ class ExplainedPath:
     rules: tuple[RuleRow, ...] = listed()
     file_says: str = ""
     """If the live path is another one than the file asks for: how that ends."""
+    trace: TraceReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +139,12 @@ class ExplainDocument:
 
 
 def compile_explanation(
-    topology: Topology, ends: tuple[str, str], answers: Sequence[Answer], expected: Sequence[Answer] = (), reasons: Reasons | None = None
+    topology: Topology,
+    ends: tuple[str, str],
+    answers: Sequence[Answer],
+    expected: Sequence[Answer] = (),
+    reasons: Reasons | None = None,
+    traces: Sequence[TraceView] = (),
 ) -> ExplainDocument:
     """The document of the answers; `expected` are those of the file if the hosts were read."""
     paths = [_path(topology, answer, reasons or {}) for answer in answers]
@@ -96,6 +152,8 @@ def compile_explanation(
         asked = _path(topology, wanted, {})
         if _shape(path) != _shape(asked):
             paths[number] = replace(path, file_says="it passes" if asked.passes else f"it {HEADLINES.get(asked.end, 'ends')}")
+    for number, (answer, view) in enumerate(zip(answers, traces, strict=False)):
+        paths[number] = _with_trace(topology.name, paths[number], answer, view)
     passes = all(path.passes for path in paths)
     return ExplainDocument(FORMAT_VERSION, topology.name, topology.path, *ends, bool(expected), passes, tuple(paths))
 
@@ -126,6 +184,42 @@ def _path(topology: Topology, answer: Answer, reasons: Reasons) -> ExplainedPath
         answer=tuple(_hop(topology, hop, reasons) for hop in answer.back.hops) if answer.back else (),
         rules=tuple(rules),
     )
+
+
+def why_untraced(answer: Answer) -> str:
+    """Why netctl cannot send such a packet; "" if it can."""
+    node = start_of(answer.world, answer.question.start)
+    if node.is_beyond:
+        return "netctl has no machine outside of real hosts that could send it"
+    if not node.interfaces:
+        return f"{node.name} is not there"
+    if answer.question.source and not node.holds(answer.question.source):
+        return f"no node of the file has the address {answer.question.source}"
+    return ""
+
+
+def _with_trace(topology: str, path: ExplainedPath, answer: Answer, view: TraceView) -> ExplainedPath:
+    """The path with what a real packet met."""
+    if view.why_not:
+        return replace(path, trace=TraceReport(agrees=True, why_not=view.why_not))
+    rules = compare_trace(topology, answer.there.crossings, view.events)
+    marks = hops_seen(answer.there.hops, answer.there.crossings, rules, view.events)
+    rows = tuple(
+        TraceRow(one.host, one.family, one.chain, one.number, one.text, one.verdict, one.is_expected, one.is_seen, one.table)
+        for one in rules
+    )
+    notes = tuple(dict.fromkeys(UNSEEN[hop.layer] for hop in answer.there.hops if hop.layer in UNSEEN))
+    outcome = view.result.finding.outcome if view.result else ""
+    agrees = all(one.agrees for one in rules) and _is_outcome_of(answer, outcome)
+    hops = tuple(replace(hop, traced=mark) for hop, mark in zip(path.hops, marks, strict=True))
+    return replace(path, hops=hops, trace=TraceReport(agrees, outcome, "", rows, notes))
+
+
+def _is_outcome_of(answer: Answer, outcome: str) -> bool:
+    """Whether the sender could see this. Without a listener a target refuses; one that does not know the packet is silent."""
+    if not answer.passes:
+        return outcome != "answered"
+    return outcome in ("answered", "refused") or (outcome == "silent" and answer.question.target.protocol not in ("icmp", "tcp"))
 
 
 def packet_words(question: Question, trail: Trail) -> str:
@@ -185,7 +279,9 @@ def _render_path(document: ExplainDocument, path: ExplainedPath, palette: Palett
         drifts = dict.fromkeys(f"{hop.words}: {hop.drift}" for hop in (*path.hops, *path.answer) if hop.drift)
         yield from (f"    {visible_line(drift)}" for drift in drifts)
         yield f"  {palette.bold('help:')} `netctl status` lists all that differs, `netctl apply` repairs it"
-    if verbose:
+    if path.trace:
+        yield from _render_trace(path.trace, palette, passes=path.passes, verbose=verbose)
+    elif verbose:
         yield from _render_rules(path.rules, palette)
 
 
@@ -197,6 +293,7 @@ def _render_hops(document: ExplainDocument, hops: Sequence[HopRow], palette: Pal
     for hop, head in zip(hops, heads, strict=True):
         where = f"{document.file}:{hop.line}" if hop.line else ""
         drift = palette.yellow("  (differs from the file)") if hop.drift else ""
+        drift += {"seen": palette.green("  seen"), "not seen": palette.red("  not seen")}.get(hop.traced, "")
         painted = palette.red(head) if hop.layer == "ends" else head
         yield f"{painted}{' ' * (column - len(head))}  {palette.dim(where)}{drift}".rstrip() if where or drift else painted
 
@@ -207,3 +304,23 @@ def _render_rules(rules: Sequence[RuleRow], palette: Palette) -> Iterator[str]:
     for rule in rules:
         verdict = f" -> {rule.verdict}" if rule.verdict and not rule.rule.endswith(rule.verdict) else ""
         yield f"    {rule.host}  {rule.family} {rule.chain} {rule.number}  {palette.dim(visible_line(rule.rule))}{verdict}"
+
+
+def _render_trace(trace: TraceReport, palette: Palette, *, passes: bool, verbose: bool) -> Iterator[str]:
+    if trace.why_not:
+        yield f"  {palette.bold('trace:')} not sent: {trace.why_not}"
+        return
+    wrong = [row for row in trace.rules if row.expected != row.seen]
+    count = sum(row.seen for row in trace.rules)
+    hosts = len({row.host for row in trace.rules if row.seen})
+    verdict = palette.green("as expected") if trace.agrees else palette.red("not as expected")
+    said = SAID.get(trace.outcome, trace.outcome)
+    if trace.outcome == "refused" and passes:
+        said = "the target refused it: nothing listens there"
+    where = f"{hosts} host{'s' if hosts != 1 else ''}"
+    yield f"  {palette.bold('trace:')} one packet was sent, and {said}; it matched {count} rules on {where}, {verdict}"
+    for row in trace.rules if verbose else wrong:
+        mark = "    " if row.expected and row.seen else "only seen     " if row.seen else "only expected "
+        where = f"{row.host}  {row.family} {row.table + ' ' if row.table else ''}{row.chain} {row.number}"
+        yield f"    {mark}{where}  {palette.dim(visible_line(row.rule))} {row.verdict}".rstrip()
+    yield from (f"  note: {note}" for note in trace.notes)

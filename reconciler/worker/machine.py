@@ -24,10 +24,12 @@ from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot, reuse
 from reconciler.state.steps.namespaces import NetnsAdd
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.protocol import Hello, Introduction
 
 if TYPE_CHECKING:
+    from reconciler.kernel.netfilter.trace import Tracer
     from reconciler.probes.run import Prober
 
 
@@ -75,6 +77,7 @@ class KernelMachine:
         self._host = KernelHost(self._namespaces)
         self._lock = HostLock(context)
         self._prober: Prober | None = None
+        self._tracer: Tracer | None = None
         self._exists = True
         self._is_resting = False
         self._remembers = False
@@ -246,3 +249,15 @@ class KernelMachine:
         if self._prober is None:
             self._prober = Prober(self._namespaces.path, self._context.topology)
         return self._prober
+
+    def start_trace(self, request: TraceRequest) -> None:
+        """Follow packets; HostError if the kernel cannot."""
+        from reconciler.kernel.netfilter.trace import Tracer
+
+        self.finish_trace()
+        self._tracer = self._namespaces.run(HOST, lambda: Tracer(self._context.topology, request))
+
+    def finish_trace(self) -> tuple[TraceEvent, ...]:
+        """End the trace; what was seen, and nothing if none runs."""
+        tracer, self._tracer = self._tracer, None
+        return self._namespaces.run(HOST, tracer.finish) if tracer else ()

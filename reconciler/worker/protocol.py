@@ -22,6 +22,7 @@ from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
 from reconciler.state.members import Selector
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack
@@ -261,6 +262,19 @@ class RunProbes(Request[tuple[model.Result, ...]]):
     opened: model.Opened
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartTrace(Request[None]):
+    """Follow these packets, until `FinishTrace`."""
+
+    trace: TraceRequest
+
+
+class FinishTrace(Request[tuple[TraceEvent, ...]]):
+    """End the trace; what was seen."""
+
+    answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
+
+
 class CloseListeners(Request[None]):
     """Close the listeners."""
 
@@ -297,6 +311,8 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     ReadTraffic,
     OpenListeners,
     RunProbes,
+    StartTrace,
+    FinishTrace,
     CloseListeners,
     Release,
     Rest,

@@ -85,6 +85,8 @@ class Work:
             protocol.ReadTraffic: lambda _: machine.read_traffic(),
             protocol.OpenListeners: self._listen,
             protocol.RunProbes: self._probe,
+            protocol.StartTrace: lambda request: machine.start_trace(request.trace),
+            protocol.FinishTrace: lambda _: machine.finish_trace(),
             protocol.CloseListeners: lambda _: machine.prober().stop(),
             protocol.Release: lambda _: machine.release(),
             protocol.Rest: self._rest,
