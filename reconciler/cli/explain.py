@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 def _from_file(options: argparse.Namespace, target: Target) -> ExplainDocument:
     from reconciler.cli.common import load
     from reconciler.explain.ask import ask
-    from reconciler.explain.world import build_world
+    from reconciler.explain.build import build_world
     from reconciler.render.explain import compile_explanation
 
     topology, states, facts = load_states(load(options))
@@ -78,7 +78,7 @@ def _from_file(options: argparse.Namespace, target: Target) -> ExplainDocument:
 def _from_hosts(options: argparse.Namespace, target: Target) -> ExplainDocument:
     from reconciler.cli.common import open_job, plan_present
     from reconciler.explain.ask import answer, ask
-    from reconciler.explain.world import build_world
+    from reconciler.explain.build import build_world
     from reconciler.render.explain import compile_explanation
 
     options.host = None
@@ -108,7 +108,7 @@ def _trace(job: Job, live: Answer, wanted: Answer) -> TraceView:
 
 
 def live_states(desired: Mapping[str, HostState], plans: Mapping[str, HostPlan]) -> dict[str, HostState]:
-    """The live records of every host: the desired ones with the plan's changes taken back."""
+    """The live records of every host: the desired ones without the plan's changes."""
     from reconciler.state.host import HostState
 
     found = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import ip_address
+from typing import cast
 
 from reconciler.compile.underlay import SEGMENT_LENGTH
 from reconciler.errors import UsageError
@@ -81,7 +82,7 @@ def parse_target(text: str) -> Target:
         raise UsageError(f"{protocol!r} is no protocol with ports", "write tcp, udp or sctp")
     if not 1 <= port <= PORT_MAX:
         raise UsageError(f"{port} is no port", f"ports are from 1 to {PORT_MAX}")
-    return Target(name, port, protocol)  # type: ignore[arg-type]  one of the three
+    return Target(name, port, cast("Protocol", protocol))
 
 
 def ask(world: World, start: str, target: Target) -> tuple[Answer, ...]:
@@ -191,7 +192,9 @@ def _of_container(world: World, origin: Node, container: Container, target: Targ
     node = world.container(container.name)
     held = node.addresses
     if not held:
-        raise UsageError(f"container {container.name} has no address", "attach it to a subnet, and apply if a LAN gives addresses")
+        raise UsageError(
+            f"container {container.name} has no address", "attach it to a subnet, and apply if a LAN gives addresses"
+        )
     if origin.key == OUTSIDE and (found := list(_published(world, container, target))):
         yield from found
         return
@@ -210,7 +213,11 @@ def _published(world: World, container: Container, target: Target) -> Iterator[t
             continue
         for host in publication.hosts or (container.host,):
             listen = publication.address
-            own = [str(listen)] if listen and not listen.is_unspecified else [str(one) for one in world.topology.hosts[host].addresses]
+            own = (
+                [str(listen)]
+                if listen and not listen.is_unspecified
+                else [str(one) for one in world.topology.hosts[host].addresses]
+            )
             for address in own or [one.address for one in world.nodes[host, HOST].addresses[:1]]:
                 yield address, publication.port + offset, host
         return
@@ -235,4 +242,3 @@ def _of_host(world: World, origin: Node, name: str) -> Iterator[str]:
         found = [one for one in everything if ip_address(one).version == family]
         if found:
             yield found[0]
-

@@ -36,9 +36,7 @@ class Packet:
     @property
     def answer(self) -> Packet:
         """The first packet in the other direction."""
-        return replace(
-            self, source=self.target, target=self.source, source_port=self.port, port=self.source_port, is_reply=True
-        )
+        return replace(self, source=self.target, target=self.source, source_port=self.port, port=self.source_port, is_reply=True)
 
     def __str__(self) -> str:
         """For people: `tcp 10.44.0.10 > 10.45.0.20:5432`."""
@@ -72,7 +70,19 @@ class Connection:
 
 
 Layer = Literal[
-    "route", "neighbor", "link", "bridge", "filter", "translate", "fast path", "tunnel", "network", "flow", "macvlan", "arrives", "ends"
+    "route",
+    "neighbor",
+    "link",
+    "bridge",
+    "filter",
+    "translate",
+    "fast path",
+    "tunnel",
+    "network",
+    "flow",
+    "macvlan",
+    "arrives",
+    "ends",
 ]
 """What a hop is about."""
 
@@ -109,8 +119,15 @@ class Crossing:
 
 
 End = Literal["arrives", "refused", "dropped", "lost", "leaves", "unknown"]
-"""How a path ends: the target has it; a rule answers with an error; a rule or a missing entry drops it; no node has the
-target; it goes to a network that is not in the file; or the records do not determine it."""
+"""How a path ends.
+
+    arrives   the target gets the packet
+    refused   a rule drops it, and answers with an error
+    dropped   a rule, a link or a bridge drops it
+    lost      no route, neighbor or entry leads to the target
+    leaves    it goes to a network that is not in the file
+    unknown   the records do not determine it
+"""
 
 
 @dataclass(slots=True)

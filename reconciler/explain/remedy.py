@@ -47,7 +47,9 @@ def find_remedy(answer: Answer) -> Remedy | None:
         case "down" | "missing" | "fdb" | "mac" | "address":
             return Remedy(REPAIR) if not answer.world.is_file_only else None
         case "spoofed" | "kind":
-            return Remedy("a container may send from its own addresses only: write each address in its `networks`", _network(source))
+            return Remedy(
+                "a container may send from its own addresses only: write each address in its `networks`", _network(source)
+            )
     return None
 
 

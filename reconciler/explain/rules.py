@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, cast
 
 from reconciler.kinds.firewall.program import render_table, table_name
 
@@ -36,6 +36,7 @@ _VERDICT = re.compile(r"(jump|goto) (\S+)|(return|accept|drop)\b|(reject)\b.*")
 _RANGE = re.compile(r" : [0-9]+-[0-9]+")
 
 Action = Literal["jump", "goto", "return", "accept", "drop", "reject"]
+Operator = Literal["==", "!=", ">", ">=", "exists", "vmap"]
 Effect = Literal["dnat", "snat", "masquerade", "fwd", "notrack", "limit", "none"]
 
 
@@ -44,7 +45,7 @@ class Match:
     """A condition: the `keys` of a packet, looked up in `operand` (a set, values in braces, or one value)."""
 
     keys: tuple[str, ...]
-    operator: Literal["==", "!=", ">", ">=", "exists", "vmap"]
+    operator: Operator
     operand: str
     mask: int | None = None
 
@@ -125,8 +126,7 @@ def parse_rule(text: str) -> Iterator[Match | Verdict | Statement]:
     rest = text
     while rest:
         if found := _VERDICT.match(rest):
-            action = found[1] or found[3] or found[4]
-            yield Verdict(action, found[2] or "")  # type: ignore[arg-type]  the pattern has no other words
+            yield Verdict(cast("Action", found[1] or found[3] or found[4]), found[2] or "")
             rest = rest[found.end() :].lstrip()
             continue
         part, rest = _parse_statement(rest) or _parse_match(rest)
@@ -202,7 +202,7 @@ def _parse_match(text: str) -> tuple[Match, str]:
     mask = _MASK.match(rest)
     rest = rest[mask.end() :] if mask else rest
     found = _OPERATOR.match(rest)
-    operator = found[1] if found else "=="
+    operator = cast("Operator", found[1] if found else "==")
     rest = rest[found.end() :] if found else rest
     if operator == "exists":
         return Match(keys, "exists", ""), rest
@@ -210,4 +210,4 @@ def _parse_match(text: str) -> tuple[Match, str]:
     if not operand:
         raise ValueError(f"no value in: {text}")
     number = int(mask[1], 0) if mask else None
-    return Match(keys, operator, operand[1], number), rest[operand.end() :]  # type: ignore[arg-type]  the pattern's words
+    return Match(keys, operator, operand[1], number), rest[operand.end() :]

@@ -134,12 +134,11 @@ class FrameWalker(ABC):
         return words
 
     def _enter_bridge(self, node: Node, bridge: Interface, port: Interface, frame: Frame) -> None:
-        table = node.tables.get(("bridge", ""))
         fields = self.frame_fields(port.name, frame)
         if frame.target_mac == bridge.mac:
             fields["meta pkttype"] = "host"
-        for chain in table.chains("prerouting") if table else ():
-            run = self.cross(node, table.run(chain.name, fields))  # type: ignore[union-attr]  it has chains
+        for table, chain in node.chains("bridge", "prerouting"):
+            run = self.cross(node, table.run(chain.name, fields))
             elements = [element for hit in run.hits for element in hit.elements]
             if run.verdict == "drop":
                 last = run.hits[-1]
@@ -236,9 +235,7 @@ class FrameWalker(ABC):
         where = f"{kind.upper()} port {port}, " if port else ""
         words = f"{interface.name} wraps the frame ({tunnel.title}): {where}{tunnel.local} to {entry.remote}"
         self.hop(node, "tunnel", words, entry)
-        outer = Packet(
-            source=tunnel.local, target=entry.remote, protocol="udp", source_port=CLIENT_PORT, port=port, inner=frame
-        )
+        outer = Packet(source=tunnel.local, target=entry.remote, protocol="udp", source_port=CLIENT_PORT, port=port, inner=frame)
         self.send_tunnelled(node, outer)
 
     @abstractmethod

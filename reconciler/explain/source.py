@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.firewall.elements import FirewallElement
+from reconciler.kinds.firewall.sets import CONCATENATION
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
 from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.links.veth import Veth
@@ -27,7 +28,7 @@ def path_of(topology: Topology, host: str, record: Record) -> Path:
         if issubclass(record.shape, AllowedTraffic) and subject.sort == "policy":
             return _policy(topology, record)
     if name in topology.containers:
-        return _in_container(topology, topology.containers[name], record)
+        return _in_container(topology.containers[name], record)
     if subject.sort == "subnet" and subject.name in topology.subnets:
         return _in_subnet(subject, record)
     return ("hosts", host) if host in topology.hosts else ()
@@ -45,7 +46,7 @@ def _in_subnet(subject: Subject, record: Record) -> Path:
     return (*key, "overlay") if isinstance(record, Tunnel) else key
 
 
-def _in_container(topology: Topology, container: Container, record: Record) -> Path:
+def _in_container(container: Container, record: Record) -> Path:
     key: Path = ("containers", container.origin)
     published = record.published if isinstance(record, FirewallElement) else None
     if published:
@@ -55,25 +56,26 @@ def _in_container(topology: Topology, container: Container, record: Record) -> P
                 return publication.path or (*key, "expose")
         return (*key, "expose")
     for attachment in container.attachments:
-        if _is_on(topology, attachment, record):
+        if _is_on(attachment, record):
             own: Path = (*key, "networks", attachment.subnet)
             if isinstance(record, Route):
                 for number, (to, via) in enumerate(attachment.routes):
                     if (str(to), str(via)) == (record.dst, record.via):
                         return (*own, "routes", number)
             return own
-    return (*key, "networks")
+    return (*key, "networks", container.attachments[0].subnet) if len(container.attachments) == 1 else (*key, "networks")
 
 
-def _is_on(topology: Topology, attachment: Attachment, record: Record) -> bool:
+def _is_on(attachment: Attachment, record: Record) -> bool:
     """Whether a record of a container belongs to one of its networks."""
     if isinstance(record, Veth):
         alias = parse_alias(record.alias)
         return alias is not None and alias.subnet == attachment.subnet
     if container_of(record.netns):
         return getattr(record, "dev", getattr(record, "name", "")) == attachment.interface
-    address = record.address if isinstance(record, Neighbor) else ""
-    return bool(address) and any(str(own) == address for own in attachment.addresses)
+    if isinstance(record, FirewallElement):
+        return any(str(own) in record.key.split(CONCATENATION) for own in attachment.addresses)
+    return isinstance(record, Neighbor) and any(str(own) == record.address for own in attachment.addresses)
 
 
 def _policy(topology: Topology, record: FirewallElement) -> Path:

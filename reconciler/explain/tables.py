@@ -16,8 +16,9 @@ from reconciler.kinds.firewall.sets import CONCATENATION
 
 Value = str | frozenset[str]
 Fields = Mapping[str, Value]
-"""What a rule can ask of a packet: by nft's selector (`ip saddr`), a value, or several flags. A key that is absent never matches."""
+"""What a rule can ask of a packet: by nft's selector (`ip saddr`), a value, or several flags. An absent key never matches."""
 
+Outcome = Literal["accept", "drop", "reject", "forward"]
 STATUS_BITS = {"snat": 0x10, "confirmed": 0x8, "dnat": 0x20, "assured": 0x4}
 """Bits of `ct status` (linux/netfilter/nf_conntrack_common.h)."""
 
@@ -46,7 +47,7 @@ class Translation:
 class Run:
     """The result of a base chain: a verdict, and what it did besides."""
 
-    verdict: Literal["accept", "drop", "reject", "forward"]
+    verdict: Outcome
     hits: tuple[Hit, ...] = ()
     translation: Translation | None = None
     untracked: bool = False
@@ -100,7 +101,7 @@ class Table:
             return None
         return self.sets[name].find(parts) if name in self.sets else None
 
-    def chains(self, hook: str) -> Iterable[Chain]:
+    def chains(self, hook: str) -> list[Chain]:
         """The base chains at a hook, in the order of their priorities."""
         found = (chain for chain in self.program.values() if chain.hook == hook)
         return sorted(found, key=lambda chain: chain.priority)
@@ -117,11 +118,11 @@ class _Runner:
         self._result = Run("accept")
 
     def run(self, chain: str) -> Run:
-        verdict = self._walk(chain)
-        action = verdict.action if verdict and verdict.action in ("drop", "reject") else "accept"
-        if self._result.device:
-            action = "forward"
-        return replace(self._result, verdict=action, hits=tuple(self._hits))  # type: ignore[arg-type]  one of its words
+        final = self._walk(chain)
+        verdict: Outcome = "forward" if self._result.device else "accept"
+        if final and final.action in ("drop", "reject"):
+            verdict = "drop" if final.action == "drop" else "reject"
+        return replace(self._result, verdict=verdict, hits=tuple(self._hits))
 
     def _walk(self, name: str) -> Verdict | None:
         """The final verdict of a chain; None if it ends without one."""
@@ -164,7 +165,8 @@ class _Runner:
 
     def _values(self, keys: Iterable[str]) -> tuple[str, ...] | None:
         found = [self._fields.get(key) for key in keys]
-        return None if any(not isinstance(value, str) for value in found) else tuple(found)  # type: ignore[arg-type]
+        values = tuple(value for value in found if isinstance(value, str))
+        return values if len(values) == len(found) else None
 
     def _match(self, part: Match, elements: list[FirewallElement]) -> tuple[bool, Verdict | None]:
         """Whether the packet meets the condition, and the verdict of a verdict map."""

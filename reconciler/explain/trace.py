@@ -94,7 +94,9 @@ def compare_trace(
     hosts = dict.fromkeys((*(one.host for one in crossings), *events))
     found: list[TracedRule] = []
     for host in hosts:
-        expected = {_key(rule): (rule, one.is_optional) for one in crossings if one.host == host and _is_certain(rule := _expected(one))}
+        expected = {
+            _key(rule): (rule, one.is_optional) for one in crossings if one.host == host and _is_certain(rule := _expected(one))
+        }
         seen = list(_seen(topology, host, events.get(host, ())))
         found += _merge(list(expected.values()), [one for one in seen if _is_certain(one)])
     return tuple(found)

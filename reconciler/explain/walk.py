@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from reconciler.explain.packet import Connection, Crossing, Frame, Packet, Trail
 from reconciler.explain.rules import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Chain
@@ -16,7 +17,8 @@ from reconciler.state.ref import HOST
 
 NEIGHBOUR_MAC = "02:00:00:00:00:01"
 """The hardware address of a neighbour that is not in the file."""
-LOOPBACK = Way(network=None, dev="lo")  # type: ignore[arg-type]  it is never looked up
+ANYWHERE = ip_network("0.0.0.0/0")
+LOOPBACK = Way(ANYWHERE, "lo")
 CONNTRACK_PRIORITY = -200
 """NF_IP_PRI_CONNTRACK: a chain before it can leave a packet untracked."""
 
@@ -56,23 +58,19 @@ class Walker(FrameWalker):
     def walk(self, start: Node, packet: Packet) -> Trail:
         """The path of a packet that a program in a node sends; its source may be empty."""
         self.trail, self.arrived = Trail(), None
-        try:
+        with contextlib.suppress(EndedError):
             self.send(start, packet, skuid="0")
-        except EndedError:
-            pass
         return self.trail
 
     def knock(self, host: str, packet: Packet) -> Trail:
         """The path of a packet that a neighbour of a host sends to the host's uplink, whatever other routers would do."""
         self.trail, self.arrived = Trail(source=packet.source), None
         node, uplink = self.world.nodes[host, HOST], self.world.uplink(host)
-        try:
+        with contextlib.suppress(EndedError):
             if uplink is None:
                 self.stop(node, "unknown", f"the uplink of {host} is not known", "missing")
             else:
                 self.arrive(node, uplink, Frame(packet, NEIGHBOUR_MAC, uplink.mac))
-        except EndedError:
-            pass
         return self.trail
 
     # --- from a program -------------------------------------------------------------------------------------------------
@@ -235,9 +233,8 @@ class Walker(FrameWalker):
         return Visit(packet, packet, "invalid" if is_stray else "new", "original")
 
     def _hook(self, node: Node, hook: str, visit: Visit, way: Way | None) -> None:
-        table = node.tables.get(("inet", ""))
-        for chain in table.chains(hook) if table else ():
-            self._chain(node, table, chain, visit, way)  # type: ignore[arg-type]  it has chains
+        for table, chain in node.chains("inet", hook):
+            self._chain(node, table, chain, visit, way)
         if visit.connection and hook in (PREROUTING, OUTPUT) and visit.connection.is_snat:
             first = visit.connection.first
             visit.packet = replace(visit.packet, target=first.source, port=first.source_port)
@@ -248,13 +245,13 @@ class Walker(FrameWalker):
 
     def show_bridged(self, node: Node, bridge: Interface, frame: Frame) -> None:
         """The rules for a frame between two ports: they only mark it, so that other programs' firewalls let it pass."""
-        table = node.tables.get(("inet", ""))
-        visit = Visit(frame.packet, frame.packet, "new", "original", None, bridge.name, bridge.kind, bridge.group, frame.source_mac)
-        way = Way(network=None, dev=bridge.name)  # type: ignore[arg-type]  it is never looked up
-        for hook in (PREROUTING, FORWARD, POSTROUTING) if table else ():
-            for chain in table.chains(hook):  # type: ignore[union-attr]  it has chains
-                fields = self._fields(node, visit, None if hook == PREROUTING else way)
-                hits = table.run(chain.name, fields).hits  # type: ignore[union-attr]  it has chains
+        visit = Visit(
+            frame.packet, frame.packet, "new", "original", None, bridge.name, bridge.kind, bridge.group, frame.source_mac
+        )
+        way = Way(ANYWHERE, bridge.name)
+        for hook in (PREROUTING, FORWARD, POSTROUTING):
+            for table, chain in node.chains("inet", hook):
+                hits = table.run(chain.name, self._fields(node, visit, None if hook == PREROUTING else way)).hits
                 self.trail.crossings += [Crossing(node.host, hit, is_optional=True) for hit in hits]
 
     def _chain(self, node: Node, table: Table, chain: Chain, visit: Visit, way: Way | None) -> None:
@@ -313,7 +310,12 @@ class Walker(FrameWalker):
         local = node.holds(packet.target)
         fields["fib daddr type"] = "local" if local else "unicast"
         if visit.in_dev:
-            fields |= {"iifname": visit.in_dev, "iif": visit.in_dev, "meta iifkind": visit.in_kind, "meta iifgroup": str(visit.in_group)}
+            fields |= {
+                "iifname": visit.in_dev,
+                "iif": visit.in_dev,
+                "meta iifkind": visit.in_kind,
+                "meta iifgroup": str(visit.in_group),
+            }
             back = node.route(packet.source)
             fields["fib saddr . iif oif"] = "yes" if back and back.dev == visit.in_dev else "no"
         if visit.source_mac:

@@ -78,7 +78,9 @@ def _is_policy(element: FirewallElement) -> bool:
 
 def describe_translation(run: Run, before: Packet, after: Packet) -> tuple[str, Record | None]:
     """What a packet's new address is."""
-    element = next((one for hit in reversed(run.hits) for one in hit.elements if one.value and not one.value.startswith("goto")), None)
+    element = next(
+        (one for hit in reversed(run.hits) for one in hit.elements if one.value and not one.value.startswith("goto")), None
+    )
     what = run.translation
     if what and what.kind == "dnat":
         target = f"[{after.target}]" if after.family == 6 else after.target

@@ -1,8 +1,4 @@
-"""The path of a packet for users: a line for each hop, with the line of the topology file that asked for it.
-
-    web -> db:5432/tcp  passes
-       1  web    route   default via 10.44.0.1 dev eth0    topology.yaml:35
-"""
+"""The path of a packet for users: a line for each hop, with the line of the topology file that asked for it."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ UNSEEN = {
 WIDTH_MAX = 96
 """The column up to which the lines of the file are aligned."""
 HEADLINES = {
-    "refused": "is refused", "dropped": "is dropped", "lost": "does not arrive", "unknown": "cannot be told from the file",
+    "refused": "is refused", "dropped": "is dropped", "lost": "does not arrive", "unknown": "cannot be determined from the file",
 }  # fmt: skip
 SAID = {
     "answered": "it was answered", "refused": "it was refused", "silent": "nothing answered",
@@ -288,7 +284,10 @@ def _render_path(document: ExplainDocument, path: ExplainedPath, palette: Palett
 def _render_hops(document: ExplainDocument, hops: Sequence[HopRow], palette: Palette) -> Iterator[str]:
     place = max(len(hop.place) for hop in hops)
     layer = max(len(hop.layer) for hop in hops)
-    heads = [f"  {number:>3}  {hop.place:{place}}  {hop.layer:{layer}}  {visible_line(hop.words)}" for number, hop in enumerate(hops, 1)]
+    heads = [
+        f"  {number:>3}  {hop.place:{place}}  {hop.layer:{layer}}  {visible_line(hop.words)}"
+        for number, hop in enumerate(hops, 1)
+    ]
     column = min(WIDTH_MAX, max(map(len, heads)))
     for hop, head in zip(hops, heads, strict=True):
         where = f"{document.file}:{hop.line}" if hop.line else ""

@@ -1,8 +1,8 @@
 """Follows single packets through all nftables rules of a host (nft(8), `meta nftrace`; `nft monitor trace`).
 
-The rules that mark the packets are in tables of their own. These tables have the flag `owner`, so the kernel deletes them when
-the socket that created them is closed, also by a kill (nf_tables_api.c, nft_rcv_nl_event; Linux 5.12). No rule of another table
-changes.
+The rules that mark the packets are in tables of their own. These tables have the flag `owner`: the kernel deletes them when
+the socket that created them is closed, also by a kill (nft_rcv_nl_event in nf_tables_api.c, Linux 5.12). No rule of another
+table changes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Tracer:
         """HostError if the kernel cannot trace."""
         name = TABLE.format(topology=topology.replace("-", "_"))
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        self._names = {number: link for number, link in socket.if_nameindex()}
+        self._names = dict(socket.if_nameindex())
         self._chains: dict[tuple[str, str, str], list[int]] = {}
         self._texts: dict[tuple[str, str, str], dict[int, str]] = {}
         self._table = name
@@ -153,7 +153,9 @@ def render_tables(name: str, request: TraceRequest) -> str:
         _inner_condition(packet, tunnel.port, tunnel.header_bytes) for packet in request.packets for tunnel in request.tunnels
     ]
     lines = "".join(f"\t\t{rule} meta nftrace set 1\n" for rule in (*rules, *outer))
-    text = _table("inet", name, {"before": "prerouting", "own": "output"}, lines) + _table("bridge", name, {"before": "prerouting"}, lines)
+    text = _table("inet", name, {"before": "prerouting", "own": "output"}, lines) + _table(
+        "bridge", name, {"before": "prerouting"}, lines
+    )
     if request.links:
         hooks = {f"at-{number}": f'ingress device "{link}"' for number, link in enumerate(request.links)}
         text += _table("netdev", name, hooks, lines)
