@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import cast
 
 from reconciler.compile.underlay import SEGMENT_LENGTH
@@ -14,7 +14,7 @@ from reconciler.errors import UsageError
 from reconciler.explain.packet import CLIENT_PORT, Packet, Protocol, Trail
 from reconciler.explain.walk import Walker
 from reconciler.explain.world import OUTSIDE, Node, World
-from reconciler.state.host import HostFacts
+from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.naming import mac_of
 from reconciler.state.ref import HOST
 from reconciler.state.uapi import PORT_MAX
@@ -23,6 +23,8 @@ from reconciler.topology.types import Container, Host, Publication, Topology
 OUTSIDE_WORD = "outside"
 ASSUMED_UPLINK = "uplink"
 """The name of the uplink of a real host, if only the file is known."""
+ASSUMED_NETWORKS = (ip_network("198.51.100.0/24"), ip_network("2001:db8:100::/64"))
+"""The addresses of a real host then, if the file has none (documentation prefixes, RFC 5737 and RFC 3849)."""
 DONE = ("arrives", "leaves")
 _TARGET = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:/]+))(?::(?P<port>\d{1,5})(?:/(?P<protocol>\w+))?)?")
 
@@ -106,6 +108,14 @@ def answer(world: World, question: Question) -> Answer:
     )
     origin = start_of(world, question.start)
     there = walker.knock(question.host, packet) if question.host else walker.walk(origin, packet)
+    if (
+        there.end == "leaves"
+        and question.address in world.owners
+        and not world.nodes[world.owners[question.address][0]].is_beyond
+    ):
+        there.end, there.cause = "lost", "route"
+        there.reason = f"{there.reason}; nothing in the file leads from there to {question.target.name}"
+        there.hops[-1] = replace(there.hops[-1], layer="ends", words=there.reason)
     if walker.arrived is None:
         return Answer(question, there, None, world)
     node, got = walker.arrived
@@ -122,15 +132,19 @@ def answer(world: World, question: Question) -> Answer:
 
 def assumed_facts(topology: Topology) -> dict[str, HostFacts]:
     """What the file alone says of its hosts: hosts with addresses in one /24 or /64 are neighbours, and kernels can do all."""
-    return {host.name: _assumed(topology, host) for host in topology.hosts.values()}
+    return {host.name: _assumed(topology, host, number) for number, host in enumerate(topology.hosts.values(), 1)}
 
 
-def _assumed(topology: Topology, host: Host) -> HostFacts:
+def _assumed(topology: Topology, host: Host, number: int) -> HostFacts:
     if host.connect.scheme == "lab":
         return HostFacts(exists=False, fast_path=True)
     addresses = tuple(f"{address}/{SEGMENT_LENGTH[address.version]}" for address in host.addresses)
-    mac = mac_of(topology.name, "assumed", host.name)
-    return HostFacts(exists=False, fast_path=True, uplink=host.uplink or ASSUMED_UPLINK, uplink_mac=mac, addresses=addresses)
+    lan = [cidr for subnet in topology.subnets.values() if subnet.is_lan for cidr in subnet.cidrs]
+    networks = lan or list(ASSUMED_NETWORKS)
+    addresses = addresses or tuple(f"{network[-1 - number]}/{network.prefixlen}" for network in networks)
+    mac, uplink = mac_of(topology.name, "assumed", host.name), host.uplink or ASSUMED_UPLINK
+    links = (LinkFacts(uplink, "", mac, mtu=1500, addresses=addresses, routers=tuple(str(network[1]) for network in networks)),)
+    return HostFacts(exists=False, fast_path=True, uplink=uplink, uplink_mac=mac, addresses=addresses, links=links)
 
 
 # --- the ends -----------------------------------------------------------------------------------------------------------
@@ -213,12 +227,9 @@ def _published(world: World, container: Container, target: Target) -> Iterator[t
             continue
         for host in publication.hosts or (container.host,):
             listen = publication.address
-            own = (
-                [str(listen)]
-                if listen and not listen.is_unspecified
-                else [str(one) for one in world.topology.hosts[host].addresses]
-            )
-            for address in own or [one.address for one in world.nodes[host, HOST].addresses[:1]]:
+            own = [str(listen)] if listen and not listen.is_unspecified else world.outer_addresses(host)
+            families = {ip_address(held.address).version for held in world.container(container.name).addresses}
+            for address in (one for one in own if ip_address(one).version in families):
                 yield address, publication.port + offset, host
         return
 
@@ -236,9 +247,8 @@ def _of_host(world: World, origin: Node, name: str) -> Iterator[str]:
     """The host's address next to the origin, else the one in the file."""
     node = world.nodes[name, HOST]
     near = [held.address for held in node.addresses if any(held.network == mine.network for mine in origin.addresses)]
-    declared = [str(address) for address in world.topology.hosts[name].addresses]
     for family in (4, 6):
-        everything = (*near, *declared, *(held.address for held in node.addresses))
+        everything = (*near, *world.outer_addresses(name), *(held.address for held in node.addresses))
         found = [one for one in everything if ip_address(one).version == family]
         if found:
             yield found[0]

@@ -180,7 +180,7 @@ class _Exposure:
     def _neighbour(self, node: Node, address: str) -> str:
         """An address of a machine next to the host that is not in the file; "" if its network has no room for one."""
         family = ip_address(address).version
-        declared = {str(one) for one in self.topology.hosts[node.host].addresses}
+        declared = self.world.outer_addresses(node.host)
         own = [held for held in node.addresses if held.address in declared and ip_address(held.address).version == family]
         for held in own:
             last = int(held.network.broadcast_address) - 1
@@ -229,7 +229,7 @@ class _Exposure:
     def _listening(self, host: str, listen: object) -> list[str]:
         if listen is not None and not getattr(listen, "is_unspecified", False):
             return [str(listen)]
-        declared = [str(one) for one in self.topology.hosts[host].addresses]
+        declared = self.world.outer_addresses(host)
         version = getattr(listen, "version", None)
         return [one for one in declared if version in (None, ip_address(one).version)]
 

@@ -91,5 +91,5 @@ def _holds(part: str, fields: Mapping[str, str]) -> bool:
 
 
 def _number(text: str) -> int:
-    """A hardware address or a hexadecimal number."""
-    return int(text.replace(":", ""), 16)
+    """A hardware address, "" for an unknown one, or a hexadecimal number."""
+    return int(text.replace(":", "") or "0", 16)

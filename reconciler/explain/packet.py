@@ -119,14 +119,9 @@ class Crossing:
 
 
 End = Literal["arrives", "refused", "dropped", "lost", "leaves", "unknown"]
-"""How a path ends.
+"""How a path ends: the packet arrives, or it leaves the topology. It is refused with an error, or dropped silently.
 
-    arrives   the target gets the packet
-    refused   a rule drops it, and answers with an error
-    dropped   a rule, a link or a bridge drops it
-    lost      no route, neighbor or entry leads to the target
-    leaves    it goes to a network that is not in the file
-    unknown   the records do not determine it
+It is lost if no route, neighbor or entry leads to the target. It is unknown if the records do not determine it.
 """
 
 

@@ -150,7 +150,8 @@ class FrameWalker(ABC):
 
     def forward(self, node: Node, bridge: Interface, port: Interface | None, frame: Frame) -> None:
         """The bridge sends a frame on: to the host if it has its hardware address, else to a port."""
-        if port and frame.target_mac == (bridge.mac or self._host_mac(node)):
+        own = bridge.mac or self._host_mac(node)
+        if port and own and frame.target_mac == own:
             self.hop(node, "bridge", f"{bridge.name} has that hardware address, so the host takes the packet", bridge.record)
             self.receive(node, bridge, frame)
             return
@@ -168,7 +169,12 @@ class FrameWalker(ABC):
         if port:
             self.show_bridged(node, bridge, frame)
         if entry or out.record:
-            self.hop(node, "bridge", f"{bridge.name} sends frames for {frame.target_mac} to {out.name}", entry or out.record)
+            self.hop(
+                node,
+                "bridge",
+                f"{bridge.name} sends frames for {frame.target_mac or 'the next hop'} to {out.name}",
+                entry or out.record,
+            )
         self.transmit(node, out, frame)
 
     @abstractmethod
@@ -215,7 +221,9 @@ class FrameWalker(ABC):
             self.stop(node, "dropped", f"{bridge.name} sends no frame back by the port where it came in", "hairpin", last)
         if came and came is not out and came.is_isolated and out.is_isolated:
             self.stop(node, "dropped", f"{came.name} and {out.name} are isolated ports", "isolated", out.port_record)
-        self.hop(node, "flow", f"the flows of {bridge.name} send frames for {frame.target_mac} to {out.name}", last)
+        self.hop(
+            node, "flow", f"the flows of {bridge.name} send frames for {frame.target_mac or 'the next hop'} to {out.name}", last
+        )
         self.transmit(node, out, frame)
 
     # --- tunnels --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from reconciler.explain.packet import Connection, Crossing, Frame, Packet, Trail
 from reconciler.explain.rules import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Chain
 from reconciler.explain.segment import EndedError, FrameWalker, packet_fields
 from reconciler.explain.tables import Fields, Run, Table
-from reconciler.explain.words import describe_refusal, describe_run, describe_translation
+from reconciler.explain.words import UNKNOWN_ADDRESS, describe_refusal, describe_run, describe_translation
 from reconciler.explain.world import Interface, Node, NodeKey, Way, World
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
@@ -279,7 +279,7 @@ class Walker(FrameWalker):
             visit.is_dnat = True
         else:
             address = what.address or (node.source(replace(way, source=""), packet.target) if way else "")
-            visit.packet = replace(packet, source=address or packet.source)
+            visit.packet = replace(packet, source=address or UNKNOWN_ADDRESS[packet.family])
         words, record = describe_translation(run, packet, visit.packet)
         self.hop(node, "translate", words, record)
 

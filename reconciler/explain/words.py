@@ -12,6 +12,8 @@ from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
 from reconciler.kinds.openvswitch.flow import APART, DELIVER, KIND, TARGETS, OvsFlow
 from reconciler.state.record import Record
 
+UNKNOWN_ADDRESS = {4: "192.0.0.8", 6: "::"}
+"""What stands for the address of a host of which the file says none (RFC 7600, RFC 4291)."""
 PASSES = (
     ("@nat_bridges", "its subnet has mode nat: packets may leave"),
     ("iifname @routed_bridges", "its subnet has mode routed: packets may leave"),
@@ -86,7 +88,8 @@ def describe_translation(run: Run, before: Packet, after: Packet) -> tuple[str, 
         target = f"[{after.target}]" if after.family == 6 else after.target
         return f"port {before.port}/{before.protocol} is published: it leads to {target}:{after.port}", element
     reason = next((one for hit in run.hits for one in hit.elements if one.set.rstrip("46") in ("natted", "returns")), element)
-    return f"the packet gets the source {after.source} in place of {before.source}", reason
+    own = "the host's own address" if after.source in UNKNOWN_ADDRESS.values() else after.source
+    return f"the packet gets the source {own} in place of {before.source}", reason
 
 
 def describe_refusal(run: Run, packet: Packet) -> tuple[str, str, Record | None]:

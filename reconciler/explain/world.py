@@ -132,8 +132,7 @@ class Node:
         near = [held.address for held in self.addresses if held.dev == way.dev and held.network.version == family]
         hop = ip_address(way.via or target)
         inside = [held.address for held in self.addresses if held.dev == way.dev and hop in held.network]
-        others = [held.address for held in self.addresses if held.network.version == family]
-        return next(iter((*inside, *near, *others)), "")
+        return next(iter((*inside, *near)), "")
 
     def chains(self, family: str, hook: str) -> Iterator[tuple[Table, Chain]]:
         """The base chains of netctl's at a hook, in the order of their priorities, with their table."""
@@ -161,6 +160,13 @@ class World:
         """The node of a container, maybe one whose network it shares; without links if it is not there."""
         container = self.topology.containers[name]
         return self.nodes[container.host, container_netns(container.share or name)]
+
+    def outer_addresses(self, host: str) -> list[str]:
+        """The addresses at which others reach a host: those of the file, else those of its uplink."""
+        declared = [str(address) for address in self.topology.hosts[host].addresses]
+        uplink, node = self.uplink(host), self.nodes[host, HOST]
+        devs = (uplink.name, uplink.master) if uplink else ()
+        return declared or [held.address for held in node.addresses if held.dev in devs]
 
     def neighbour_host(self, mac: str) -> str:
         """The host by whose uplink a hardware address is reached; "" if it is not the topology's."""

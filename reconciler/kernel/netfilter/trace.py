@@ -1,8 +1,7 @@
 """Follows single packets through all nftables rules of a host (nft(8), `meta nftrace`; `nft monitor trace`).
 
-The rules that mark the packets are in tables of their own. These tables have the flag `owner`: the kernel deletes them when
-the socket that created them is closed, also by a kill (nft_rcv_nl_event in nf_tables_api.c, Linux 5.12). No rule of another
-table changes.
+The rules that mark the packets are in tables of their own. These tables have the flag `owner`. So the kernel deletes them
+when their socket is closed, also by a kill (nft_rcv_nl_event in nf_tables_api.c, Linux 5.12). No rule of another table changes.
 """
 
 from __future__ import annotations
