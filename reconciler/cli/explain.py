@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.cli.common import Job
-    from reconciler.explain.ask import Answer, Target
+    from reconciler.explain.ask import PathAnswer, PathTarget
     from reconciler.plan.document import HostPlan
     from reconciler.render.explain import ExplainDocument, TraceView
     from reconciler.state.host import HostFacts, HostState
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if document.passes else ENDS
 
 
-def _from_file(options: argparse.Namespace, target: Target) -> ExplainDocument:
+def _from_file(options: argparse.Namespace, target: PathTarget) -> ExplainDocument:
     from reconciler.cli.common import load
     from reconciler.explain.ask import ask
     from reconciler.explain.build import build_world
@@ -75,7 +75,7 @@ def _from_file(options: argparse.Namespace, target: Target) -> ExplainDocument:
     return compile_explanation(topology, (options.source, options.target), answers)
 
 
-def _from_hosts(options: argparse.Namespace, target: Target) -> ExplainDocument:
+def _from_hosts(options: argparse.Namespace, target: PathTarget) -> ExplainDocument:
     from reconciler.cli.common import open_job, plan_present
     from reconciler.explain.ask import answer, ask
     from reconciler.explain.build import build_world
@@ -87,12 +87,12 @@ def _from_hosts(options: argparse.Namespace, target: Target) -> ExplainDocument:
         topology, desired = job.topology, job.desired.hosts
         expected = ask(build_world(topology, desired, job.facts), options.source, target)
         live = build_world(topology, live_states(desired, plans), job.facts)
-        answers: tuple[Answer, ...] = tuple(answer(live, one.question) for one in expected)
+        answers: tuple[PathAnswer, ...] = tuple(answer(live, one.question) for one in expected)
         traces = [_trace(job, one, wanted) for one, wanted in zip(answers, expected, strict=True)] if options.trace else []
     return compile_explanation(topology, (options.source, options.target), answers, expected, reasons_of(plans), traces)
 
 
-def _trace(job: Job, live: Answer, wanted: Answer) -> TraceView:
+def _trace(job: Job, live: PathAnswer, wanted: PathAnswer) -> TraceView:
     """The real path of a packet like that of the answer."""
     from reconciler.explain.ask import start_of
     from reconciler.explain.trace import trace_probe_of, trace_requests

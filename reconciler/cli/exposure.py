@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from reconciler.cli.parser import Command, Parser, add_file
 from reconciler.errors import UsageError
@@ -51,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> str:
+    from pathlib import Path
+
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

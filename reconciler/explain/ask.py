@@ -11,7 +11,7 @@ from typing import cast
 
 from reconciler.compile.underlay import SEGMENT_LENGTH
 from reconciler.errors import UsageError
-from reconciler.explain.packet import CLIENT_PORT, Packet, Protocol, Trail
+from reconciler.explain.packet import CLIENT_PORT, Protocol, Trail, WalkedPacket
 from reconciler.explain.walk import Walker
 from reconciler.explain.world import OUTSIDE, Node, World
 from reconciler.state.host import HostFacts, LinkFacts
@@ -30,7 +30,7 @@ _TARGET = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:/]+))(?::(?P<port>\d{1,
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PathTarget:
     """TO as the user writes it; `port` 0 is an echo request."""
 
     name: str
@@ -39,11 +39,11 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PathQuestion:
     """A start, and a packet. `source` is "" if routes decide; `host` is the one to whose uplink a neighbour sends."""
 
     start: str
-    target: Target
+    target: PathTarget
     address: str
     source: str = ""
     host: str = ""
@@ -53,10 +53,10 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PathAnswer:
     """The paths of the first packet and of the reply; there is no reply if the first does not arrive."""
 
-    question: Question
+    question: PathQuestion
     there: Trail
     back: Trail | None
     world: World
@@ -67,10 +67,10 @@ class Answer:
         return self.there.end in DONE and (self.back is None or self.back.end in DONE)
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str) -> PathTarget:
     """TO as values; UsageError if it has another form."""
     try:
-        return Target(str(ip_address(text)))
+        return PathTarget(str(ip_address(text)))
     except ValueError:
         pass
     found = _TARGET.fullmatch(text)
@@ -78,16 +78,16 @@ def parse_target(text: str) -> Target:
         raise UsageError(f"{text!r} is no target", "write TO, TO:PORT or TO:PORT/PROTOCOL: db, db:5432, db:53/udp, [fd00::1]:80")
     name = found["v6"] or found["name"]
     if found["port"] is None:
-        return Target(name)
+        return PathTarget(name)
     protocol, port = found["protocol"] or "tcp", int(found["port"])
     if protocol not in ("tcp", "udp", "sctp"):
         raise UsageError(f"{protocol!r} is no protocol with ports", "write tcp, udp or sctp")
     if not 1 <= port <= PORT_MAX:
         raise UsageError(f"{port} is no port", f"ports are from 1 to {PORT_MAX}")
-    return Target(name, port, cast("Protocol", protocol))
+    return PathTarget(name, port, cast("Protocol", protocol))
 
 
-def ask(world: World, start: str, target: Target) -> tuple[Answer, ...]:
+def ask(world: World, start: str, target: PathTarget) -> tuple[PathAnswer, ...]:
     """The answers to a question: one for each family that both ends have. UsageError if an end is unknown."""
     origin = start_of(world, start)
     questions = list(_questions(world, start, origin, target))
@@ -96,10 +96,10 @@ def ask(world: World, start: str, target: Target) -> tuple[Answer, ...]:
     return tuple(answer(world, question) for question in questions)
 
 
-def answer(world: World, question: Question) -> Answer:
+def answer(world: World, question: PathQuestion) -> PathAnswer:
     """The path of a packet, and of the reply."""
     walker = Walker(world)
-    packet = Packet(
+    packet = WalkedPacket(
         source=question.source,
         target=question.address,
         protocol=question.target.protocol,
@@ -117,17 +117,17 @@ def answer(world: World, question: Question) -> Answer:
         there.reason = f"{there.reason}; nothing in the file leads from there to {question.target.name}"
         there.hops[-1] = replace(there.hops[-1], layer="ends", words=there.reason)
     if walker.arrived is None:
-        return Answer(question, there, None, world)
+        return PathAnswer(question, there, None, world)
     node, got = walker.arrived
     if (wanted := world.topology.containers.get(question.target.name)) and world.container(wanted.name) is not node:
         # A host has the address, and no published port leads on for this sender.
         there.end, there.cause = "lost", "host"
         there.reason = f"{node.name} keeps the packet: its port {got.port} leads to no container for {got.source}"
         there.hops[-1] = replace(there.hops[-1], layer="ends", words=there.reason)
-        return Answer(question, there, None, world)
+        return PathAnswer(question, there, None, world)
     if question.host or got.source not in world.owners:
-        return Answer(question, there, None, world)
-    return Answer(question, there, walker.walk(node, got.answer), world)
+        return PathAnswer(question, there, None, world)
+    return PathAnswer(question, there, walker.walk(node, got.answer), world)
 
 
 def assumed_facts(topology: Topology) -> dict[str, HostFacts]:
@@ -178,16 +178,16 @@ def _unknown(world: World, name: str) -> UsageError:
     return UsageError(f"the topology has no container and no host {name!r}", help_text)
 
 
-def _questions(world: World, start: str, origin: Node, target: Target) -> Iterator[Question]:
+def _questions(world: World, start: str, origin: Node, target: PathTarget) -> Iterator[PathQuestion]:
     own = {ip_address(held.address).version for held in origin.addresses}
     source = _address(start)
     for address, port, host in _addresses(world, origin, target):
         family = ip_address(address).version
         if family in own and (not source or ip_address(source).version == family):
-            yield Question(start, target, address, source, port=port, published_by=host)
+            yield PathQuestion(start, target, address, source, port=port, published_by=host)
 
 
-def _addresses(world: World, origin: Node, target: Target) -> Iterator[tuple[str, int, str]]:
+def _addresses(world: World, origin: Node, target: PathTarget) -> Iterator[tuple[str, int, str]]:
     """The addresses of the target that the origin would use, each with its port, and the host that publishes it."""
     topology = world.topology
     if target.name in topology.containers:
@@ -202,7 +202,7 @@ def _addresses(world: World, origin: Node, target: Target) -> Iterator[tuple[str
         raise _unknown(world, target.name)
 
 
-def _of_container(world: World, origin: Node, container: Container, target: Target) -> Iterator[tuple[str, int, str]]:
+def _of_container(world: World, origin: Node, container: Container, target: PathTarget) -> Iterator[tuple[str, int, str]]:
     node = world.container(container.name)
     held = node.addresses
     if not held:
@@ -219,7 +219,7 @@ def _of_container(world: World, origin: Node, container: Container, target: Targ
             yield mine[0].address, 0, ""
 
 
-def _published(world: World, container: Container, target: Target) -> Iterator[tuple[str, int, str]]:
+def _published(world: World, container: Container, target: PathTarget) -> Iterator[tuple[str, int, str]]:
     """The host's addresses and ports that lead to the container's port; the user may name either port."""
     for publication in container.publications if target.port else ():
         offset = _offset(publication, target)
@@ -234,7 +234,7 @@ def _published(world: World, container: Container, target: Target) -> Iterator[t
         return
 
 
-def _offset(publication: Publication, target: Target) -> int | None:
+def _offset(publication: Publication, target: PathTarget) -> int | None:
     if publication.protocol != target.protocol:
         return None
     for first in (publication.port, publication.to_port):

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from reconciler.compile.underlay import underlay_of, uplink_of
 from reconciler.explain.tables import Table
-from reconciler.explain.world import OUTSIDE, Held, Interface, InterfaceSort, Network, Node, NodeKey, Way, World
+from reconciler.explain.world import OUTSIDE, Held, InterfaceSort, Network, Node, NodeKey, NodeLink, Way, World
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.dhcp import Dhcp
 from reconciler.kinds.addressing.fdb import Fdb
@@ -20,8 +20,8 @@ from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook
+from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.bridge import Bridge
-from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.bridge import OvsBridge, OvsPort
@@ -87,11 +87,11 @@ def _foreign(world: World, name: str, known: HostFacts | None) -> None:
     uplink = uplink_of(host, known) or "its uplink"
     for link in known.links if known else ():
         sort: InterfaceSort = "bridge" if link.kind == "bridge" else "foreign"
-        node.interfaces[link.name] = Interface(link.name, sort, link.kind, link.mac, master=link.master)
+        node.interfaces[link.name] = NodeLink(link.name, sort, link.kind, link.mac, master=link.master)
         for cidr in link.addresses:
             _hold(node, link.name, cidr, None)
     if uplink not in node.interfaces:
-        node.interfaces[uplink] = Interface(uplink, "foreign", "", known.uplink_mac if known else "")
+        node.interfaces[uplink] = NodeLink(uplink, "foreign", "", known.uplink_mac if known else "")
     declared = underlay_of(host, known)
     for own in declared:
         if not any(held.address == own.address for held in node.addresses):
@@ -114,7 +114,7 @@ def _links(world: World, host: str, record: Record) -> None:
     if isinstance(record, Veth):
         here, there = _key(host, record.netns), _key(host, record.peer_netns)
         options = dict(record.port_options)
-        near = Interface(
+        near = NodeLink(
             record.name,
             "cable",
             "veth",
@@ -125,24 +125,26 @@ def _links(world: World, host: str, record: Record) -> None:
             group=record.group,
             options=options,
         )
-        far = Interface(record.peer_name, "cable", "veth", record.mac, record, "", (here, record.name))
+        far = NodeLink(record.peer_name, "cable", "veth", record.mac, record, "", (here, record.name))
         near.is_up = far.is_up = record.up
         _node(world, here).interfaces[record.name] = near
         _node(world, there).interfaces[record.peer_name] = far
         if record.netns == HOST and record.master and record.master not in _node(world, here).interfaces:
-            _node(world, here).interfaces.setdefault(record.master, Interface(record.master, "bridge", "bridge"))
+            _node(world, here).interfaces.setdefault(record.master, NodeLink(record.master, "bridge", "bridge"))
     elif isinstance(record, Bridge | OvsBridge):
         kind = "bridge" if isinstance(record, Bridge) else "openvswitch"
         sort: InterfaceSort = "bridge" if isinstance(record, Bridge) else "switch"
-        made = Interface(record.name, sort, kind, record.mac, record, group=record.group)
+        made = NodeLink(record.name, sort, kind, record.mac, record, group=record.group)
         made.is_up = record.up
         _node(world, _key(host, record.netns)).interfaces[record.name] = made
     elif isinstance(record, Tunnel):
-        made = Interface(record.name, "tunnel", record.kind, record.mac, record, record.master, group=record.group)
+        made = NodeLink(record.name, "tunnel", record.kind, record.mac, record, record.master, group=record.group)
         made.is_up, made.options = record.up, dict(record.port_options)
         _node(world, _key(host, record.netns)).interfaces[record.name] = made
-    elif isinstance(record, Macvlan):
-        made = Interface(record.name, "macvlan", record.kind, record.mac, record, lower=record.lower, group=record.group)
+    elif isinstance(record, Link):
+        made = NodeLink(
+            record.name, "stacked", record.kind, record.mac, record, lower=str(getattr(record, "lower", "")), group=record.group
+        )
         made.is_up = record.up
         _node(world, _key(host, record.netns)).interfaces[record.name] = made
 
@@ -190,7 +192,7 @@ def _switching(world: World, host: str, record: Record) -> None:
             node.forwards = True
     elif isinstance(record, Uplink) and record.bridge:
         node = _node(world, (host, HOST))
-        interface = node.interfaces.setdefault(record.name, Interface(record.name, "foreign"))
+        interface = node.interfaces.setdefault(record.name, NodeLink(record.name, "foreign"))
         interface.master, interface.joins, interface.port_record = record.bridge, True, record
 
 
@@ -208,7 +210,7 @@ def _outside(world: World) -> None:
     if OUTSIDE in world.nodes:
         return
     node = Node(OUTSIDE, "outside", is_beyond=True)
-    node.interfaces["eth0"] = Interface("eth0", "foreign")
+    node.interfaces["eth0"] = NodeLink("eth0", "foreign")
     for own in OUTSIDE_INTERFACES:
         node.addresses.append(Held("eth0", str(own.ip), own.network))
         node.ways.append(Way(ip_network("0.0.0.0/0" if own.version == 4 else "::/0"), "eth0"))

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from reconciler.explain.packet import CLIENT_PORT, Packet, Protocol
+from reconciler.explain.packet import CLIENT_PORT, Protocol, WalkedPacket
 from reconciler.explain.walk import Walker
 from reconciler.explain.world import OUTSIDE, Node, World
 from reconciler.state.ref import HOST
+from reconciler.state.subject import Subject
 from reconciler.topology.types import Container, Party, Policy, PortRange, Topology
 
 ALL = "all"
@@ -140,7 +141,7 @@ class _Exposure:
     def _passes(self, start: Node, target: Node, address: str, protocol: Protocol, port: int, source: str = "") -> bool:
         """Whether a packet reaches the target, and the answer returns."""
         walker = Walker(self.world)
-        packet = Packet(source=source, target=address, protocol=protocol, source_port=CLIENT_PORT, port=port)
+        packet = WalkedPacket(source=source, target=address, protocol=protocol, source_port=CLIENT_PORT, port=port)
         trail = walker.walk(start, packet)
         if walker.arrived is None:
             return trail.end == "leaves" and target.is_beyond
@@ -192,7 +193,7 @@ class _Exposure:
 
     def _knocks(self, host: str, target: Node, address: str, protocol: Protocol, port: int, source: str) -> bool:
         walker = Walker(self.world)
-        walker.knock(host, Packet(source=source, target=address, protocol=protocol, source_port=CLIENT_PORT, port=port))
+        walker.knock(host, WalkedPacket(source=source, target=address, protocol=protocol, source_port=CLIENT_PORT, port=port))
         return walker.arrived is not None and walker.arrived[0] is target
 
     def _published(self, who: str, neighbour: str | None) -> Iterator[Reach]:
@@ -265,4 +266,4 @@ def _of_subnets(topology: Topology, own: Iterable[Reach]) -> Iterator[Reach]:
             others = [held.get(name, {}).get((target, service), set()) for name in members if name != target]
             families = set.intersection(*others) if others else set[int]()
             if families:
-                yield Reach((f"subnet {subnet.name}",), (target,), service, tuple(sorted(families)))
+                yield Reach((str(Subject.subnet(subnet.name)),), (target,), service, tuple(sorted(families)))

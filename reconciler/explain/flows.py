@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from reconciler.explain.packet import Frame
-from reconciler.kinds.openvswitch.flow import LOCAL, SOURCE, OvsFlow
+from reconciler.kinds.openvswitch.bridge import UPLINK_NUMBER
+from reconciler.kinds.openvswitch.flow import APART, DELIVER, KIND, LOCAL, SOURCE, TARGETS, OvsFlow
 from reconciler.state.uapi import PROTOCOLS
 
+FlowRecord = OvsFlow
+OWN_PORT = LOCAL
+"""The port by which a bridge's host sends and receives."""
+UPLINK_PORT = str(UPLINK_NUMBER)
+"""The port that is the host's uplink."""
+UNSEEN = "frames inside an Open vSwitch bridge meet no rule of nftables: `ovs-appctl ofproto/trace` shows them"
+"""What a trace of nftables does not show."""
 ETHERNET = {4: "ip", 6: "ipv6"}
 ECHO = {4: ("8", "0"), 6: ("128", "129")}
 """ICMP types of an echo request and its answer (RFC 792, RFC 4443)."""
@@ -93,3 +101,17 @@ def _holds(part: str, fields: Mapping[str, str]) -> bool:
 def _number(text: str) -> int:
     """A hardware address, "" for an unknown one, or a hexadecimal number."""
     return int(text.replace(":", "") or "0", 16)
+
+
+def describe_flow(rule: OvsFlow | None, bridge: str, frame: Frame) -> tuple[str, str]:
+    """The reason why the flows of a bridge drop a frame, and the cause."""
+    packet = frame.packet
+    if rule is None:
+        return f"no flow of {bridge} lets {packet.source} send by this port", "spoofed"
+    if rule.table in (APART, TARGETS):
+        return f"the flows of {bridge} drop it: both ports are isolated", "isolated"
+    if rule.table == KIND:
+        return f"the flows of {bridge} drop such packets of containers: {rule.match}", "kind"
+    if rule.table == DELIVER:
+        return f"no flow of {bridge} knows {frame.target_mac}", "fdb"
+    return f"a flow of {bridge} drops it: table {rule.table}, {rule.match or 'everything'}", "flow"

@@ -15,7 +15,7 @@ TTL = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packet:
+class WalkedPacket:
     """An IP packet. `icmp` is an echo request, or with `is_reply` its answer; ports are 0 then."""
 
     source: str
@@ -34,7 +34,7 @@ class Packet:
         return 6 if ":" in self.target else 4
 
     @property
-    def answer(self) -> Packet:
+    def answer(self) -> WalkedPacket:
         """The first packet in the other direction."""
         return replace(self, source=self.target, target=self.source, source_port=self.port, port=self.source_port, is_reply=True)
 
@@ -49,21 +49,21 @@ class Packet:
 class Frame:
     """A packet on a link: with the hardware addresses of its sender and its receiver."""
 
-    packet: Packet
+    packet: WalkedPacket
     source_mac: str
     target_mac: str
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class TrackedConnection:
     """An entry of connection tracking on a host: its first packet as it came, and as it left."""
 
-    first: Packet
-    sent: Packet
+    first: WalkedPacket
+    sent: WalkedPacket
     is_dnat: bool = False
     is_snat: bool = False
 
-    def answers(self, packet: Packet) -> bool:
+    def answers(self, packet: WalkedPacket) -> bool:
         """Whether a packet is in the direction of the answers."""
         mine = (self.sent.target, self.sent.source, self.sent.protocol, self.sent.port, self.sent.source_port)
         return mine == (packet.source, packet.target, packet.protocol, packet.source_port, packet.port)
@@ -80,7 +80,7 @@ Layer = Literal[
     "tunnel",
     "network",
     "flow",
-    "macvlan",
+    "stacked",
     "arrives",
     "ends",
 ]
@@ -137,7 +137,7 @@ class Trail:
     """A word for the remedy."""
     source: str = ""
     """The source address with which it starts."""
-    packets: list[Packet] = field(default_factory=list)
+    packets: list[WalkedPacket] = field(default_factory=list)
     """The packet in all its forms, without those of tunnels."""
     links: list[tuple[str, str]] = field(default_factory=list)
     """The host and the name of each link by which a frame comes in to a host."""

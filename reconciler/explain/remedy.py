@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.explain.ask import OUTSIDE_WORD, Answer
+from reconciler.explain.ask import OUTSIDE_WORD, PathAnswer
 from reconciler.state.ref import container_of
 from reconciler.topology.types import Container, Path, Topology
 
@@ -19,7 +19,7 @@ class Remedy:
     path: Path = ()
 
 
-def find_remedy(answer: Answer) -> Remedy | None:
+def find_remedy(answer: PathAnswer) -> Remedy | None:
     """The remedy for a path that ends; None if there is none, or if it passes."""
     if answer.passes:
         return None
@@ -42,8 +42,8 @@ def find_remedy(answer: Answer) -> Remedy | None:
         case "forwarding":
             words = "write `sysctls: {net.ipv4.conf.IFNAME.forwarding: 1}` in a network of the container that is to route"
             return Remedy(words, ("containers",))
-        case "macvlan":
-            return Remedy("write `type: bridge` in the subnet, so that its macvlans and their host meet", ("subnets",))
+        case "stacked":
+            return Remedy("write `type: bridge` in the subnet, so that its containers and their host meet", ("subnets",))
         case "down" | "missing" | "fdb" | "mac" | "address":
             return Remedy(REPAIR) if not answer.world.is_file_only else None
         case "spoofed" | "kind":
@@ -53,7 +53,7 @@ def find_remedy(answer: Answer) -> Remedy | None:
     return None
 
 
-def _container(answer: Answer, name: str) -> Container | None:
+def _container(answer: PathAnswer, name: str) -> Container | None:
     topology = answer.world.topology
     if name in topology.containers:
         return topology.containers[name]
@@ -67,12 +67,12 @@ def _network(container: Container | None) -> Path:
     return ("containers", container.origin, "networks", container.attachments[0].subnet)
 
 
-def _service(answer: Answer) -> str:
+def _service(answer: PathAnswer) -> str:
     target = answer.question.target
     return f", ports: [{target.port}/{target.protocol}]" if target.port else ""
 
 
-def _policy(topology: Topology, answer: Answer, source: Container | None, target: Container | None) -> Remedy | None:
+def _policy(topology: Topology, answer: PathAnswer, source: Container | None, target: Container | None) -> Remedy | None:
     if source is None:
         return _publish(topology, answer, target) if target else None
     if target:
@@ -85,7 +85,7 @@ def _policy(topology: Topology, answer: Answer, source: Container | None, target
     return Remedy(f"add to `policies`: - {{allow: {source.origin}, to: {OUTSIDE_WORD}{_service(answer)}}}{other}", where)
 
 
-def _publish(topology: Topology, answer: Answer, target: Container) -> Remedy:
+def _publish(topology: Topology, answer: PathAnswer, target: Container) -> Remedy:
     port, protocol = answer.question.target.port, answer.question.target.protocol
     suffix = f"/{protocol}" if protocol not in ("tcp", "icmp") else ""
     example = f'"{port}:{port}{suffix}"' if port else '"8080:80"'
@@ -94,7 +94,7 @@ def _publish(topology: Topology, answer: Answer, target: Container) -> Remedy:
     return Remedy(f"publish a port{held}: `{PORTS_KEY}: [{example}]`; other networks reach published ports only", where)
 
 
-def _published_from(topology: Topology, answer: Answer, target: Container | None) -> Remedy | None:
+def _published_from(topology: Topology, answer: PathAnswer, target: Container | None) -> Remedy | None:
     if target is None:
         return None
     port = answer.question.port or answer.question.target.port

@@ -71,7 +71,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ParsedRule:
     """A rule: its place, its text, and its parts in order."""
 
     family: str
@@ -82,17 +82,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ParsedChain:
     """A chain; of a base chain the type, the hook and the priority."""
 
     name: str
-    rules: tuple[Rule, ...]
+    rules: tuple[ParsedRule, ...]
     type: str = ""
     hook: str = ""
     priority: int = 0
 
 
-Program = Mapping[str, Chain]
+Program = Mapping[str, ParsedChain]
 """The chains of a table by name."""
 
 
@@ -107,8 +107,8 @@ def program_of(family: str, topology: str, subnet: str = "") -> Program:
     return found
 
 
-def _parse_chain(family: str, name: str, lines: Iterator[str]) -> Chain:
-    rules: list[Rule] = []
+def _parse_chain(family: str, name: str, lines: Iterator[str]) -> ParsedChain:
+    rules: list[ParsedRule] = []
     base: dict[str, str] = {}
     for line in lines:
         text = line.strip()
@@ -117,8 +117,8 @@ def _parse_chain(family: str, name: str, lines: Iterator[str]) -> Chain:
         if head := re.fullmatch(r"type (?P<type>\w+) hook (?P<hook>\w+) priority (?P<priority>-?\d+);.*", text):
             base = head.groupdict()
         else:
-            rules.append(Rule(family, name, len(rules), text, tuple(parse_rule(text))))
-    return Chain(name, tuple(rules), base.get("type", ""), base.get("hook", ""), int(base.get("priority", "0")))
+            rules.append(ParsedRule(family, name, len(rules), text, tuple(parse_rule(text))))
+    return ParsedChain(name, tuple(rules), base.get("type", ""), base.get("hook", ""), int(base.get("priority", "0")))
 
 
 def parse_rule(text: str) -> Iterator[Match | Verdict | Statement]:

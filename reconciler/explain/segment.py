@@ -5,15 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
-from reconciler.explain.flows import run_flows
-from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, Packet, Trail
+from reconciler.explain.flows import OWN_PORT, UPLINK_PORT, describe_flow, run_flows
+from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, Trail, WalkedPacket
 from reconciler.explain.tables import Fields, Run
-from reconciler.explain.words import describe_drop, describe_flow, describe_sender
-from reconciler.explain.world import Interface, Node, World
+from reconciler.explain.words import describe_drop, describe_sender
+from reconciler.explain.world import Node, NodeLink, World
 from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.links.tunnel import Tunnel
-from reconciler.kinds.openvswitch.bridge import UPLINK_NUMBER
-from reconciler.kinds.openvswitch.flow import LOCAL
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, LAB, is_lab_netns
 
@@ -35,7 +33,7 @@ class FrameWalker(ABC):
         self.trail = Trail()
 
     @abstractmethod
-    def receive(self, node: Node, interface: Interface, frame: Frame) -> None:
+    def receive(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         """The network stack of a node gets the packet in a frame."""
 
     # --- the trail ------------------------------------------------------------------------------------------------------
@@ -66,7 +64,7 @@ class FrameWalker(ABC):
 
     # --- links ----------------------------------------------------------------------------------------------------------
 
-    def transmit(self, node: Node, interface: Interface, frame: Frame, hop: str = "") -> None:
+    def transmit(self, node: Node, interface: NodeLink, frame: Frame, hop: str = "") -> None:
         """A frame leaves a node by one of its links. `hop` is the next hop, for a link beyond which nothing is known."""
         if not interface.is_up:
             self.stop(node, "dropped", f"{interface.name} is down", "down", interface.record)
@@ -76,15 +74,15 @@ class FrameWalker(ABC):
             case "bridge":
                 self.forward(node, interface, None, frame)
             case "switch":
-                self._switch(node, interface, LOCAL, frame)
+                self._switch(node, interface, OWN_PORT, frame)
             case "tunnel":
                 self._encapsulate(node, interface, frame)
-            case "macvlan":
-                self._over_macvlan(node, interface, frame, hop)
+            case "stacked":
+                self._over_stacked(node, interface, frame, hop)
             case _:
                 self._over_lan(node, frame, hop)
 
-    def _over_cable(self, node: Node, interface: Interface, frame: Frame) -> None:
+    def _over_cable(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         key, name = interface.peer or (node.key, "")
         there = self.world.nodes[key]
         far = there.interfaces.get(name)
@@ -98,7 +96,7 @@ class FrameWalker(ABC):
             self.hop(node, "link", f"port {interface.name} is the cable to {name} of {there.name}", interface.record)
         self.arrive(there, far, frame)
 
-    def arrive(self, node: Node, interface: Interface, frame: Frame) -> None:
+    def arrive(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         """A frame comes in by a link."""
         if node.is_host:
             self.trail.links.append((node.host, interface.name))
@@ -106,15 +104,15 @@ class FrameWalker(ABC):
             return
         bridge = node.interfaces.get(interface.master)
         if bridge and bridge.sort == "switch":
-            port = str(UPLINK_NUMBER) if interface.joins else interface.name
+            port = UPLINK_PORT if interface.joins else interface.name
             self._switch(node, bridge, port, frame)
         elif bridge:
             self._enter_bridge(node, bridge, interface, frame)
-        elif above := self._macvlan_above(node, interface, frame):
-            there, macvlan = above
-            words = f"{interface.name} gives frames for {frame.target_mac} to {macvlan.name} of {there.name}"
-            self.hop(node, "macvlan", words, macvlan.record)
-            self.receive(there, macvlan, frame)
+        elif above := self._stacked_above(node, interface, frame):
+            there, upper = above
+            words = f"{interface.name} gives frames for {frame.target_mac} to {upper.name} of {there.name}"
+            self.hop(node, "stacked", words, upper.record)
+            self.receive(there, upper, frame)
         elif interface.mac and frame.target_mac != interface.mac:
             words = f"{interface.name} has another hardware address than {frame.target_mac}, so {node.name} ignores the frame"
             self.stop(node, "lost", words, "mac", interface.record)
@@ -133,7 +131,7 @@ class FrameWalker(ABC):
         }  # fmt: skip
         return words
 
-    def _enter_bridge(self, node: Node, bridge: Interface, port: Interface, frame: Frame) -> None:
+    def _enter_bridge(self, node: Node, bridge: NodeLink, port: NodeLink, frame: Frame) -> None:
         fields = self.frame_fields(port.name, frame)
         if frame.target_mac == bridge.mac:
             fields["meta pkttype"] = "host"
@@ -148,7 +146,7 @@ class FrameWalker(ABC):
                 self.hop(node, "filter", words, elements[-1] if elements else None)
         self.forward(node, bridge, port, frame)
 
-    def forward(self, node: Node, bridge: Interface, port: Interface | None, frame: Frame) -> None:
+    def forward(self, node: Node, bridge: NodeLink, port: NodeLink | None, frame: Frame) -> None:
         """The bridge sends a frame on: to the host if it has its hardware address, else to a port."""
         own = bridge.mac or self._host_mac(node)
         if port and own and frame.target_mac == own:
@@ -178,7 +176,7 @@ class FrameWalker(ABC):
         self.transmit(node, out, frame)
 
     @abstractmethod
-    def show_bridged(self, node: Node, bridge: Interface, frame: Frame) -> None:
+    def show_bridged(self, node: Node, bridge: NodeLink, frame: Frame) -> None:
         """With br_netfilter the host's firewall sees a frame between two ports of a bridge, and lets it pass."""
 
     def _host_mac(self, node: Node) -> str:
@@ -186,7 +184,7 @@ class FrameWalker(ABC):
         uplink = self.world.uplink(node.host)
         return uplink.mac if uplink and uplink.master else ""
 
-    def _port_for(self, node: Node, bridge: Interface, frame: Frame) -> tuple[Interface | None, Fdb | None]:
+    def _port_for(self, node: Node, bridge: NodeLink, frame: Frame) -> tuple[NodeLink | None, Fdb | None]:
         """The port behind which the hardware address is, by an entry, or because the bridge learns there."""
         ports = list(node.ports(bridge.name))
         for port in ports:
@@ -198,21 +196,21 @@ class FrameWalker(ABC):
         behind = [port for port in learning if port.peer and owner and port.peer[0][0] == owner]
         return next(iter((*behind, *(port for port in learning if port.joins or not port.peer))), None), None
 
-    # --- Open vSwitch ---------------------------------------------------------------------------------------------------
+    # --- switches with flows ------------------------------------------------------------------------------------------------
 
-    def _switch(self, node: Node, bridge: Interface, port: str, frame: Frame) -> None:
+    def _switch(self, node: Node, bridge: NodeLink, port: str, frame: Frame) -> None:
         run = run_flows(node.flows.get(bridge.name, ()), port, frame)
         last = run.rules[-1] if run.rules else None
         if not run.ports:
             words, cause = describe_flow(last, bridge.name, frame)
             self.stop(node, "dropped", words, cause, last)
         target = next(iter(run.ports))
-        if target in (LOCAL, "NORMAL"):
+        if target in (OWN_PORT, "NORMAL"):
             self.hop(node, "flow", f"the flows of {bridge.name} give the frame to the host", last)
             self.receive(node, bridge, frame)
             return
-        names = {str(UPLINK_NUMBER): one.name for one in node.ports(bridge.name) if one.joins}
-        out = node.interfaces.get(names.get(target, target))
+        uplinks = (one.name for one in node.ports(bridge.name) if one.joins)
+        out = node.interfaces.get(next(uplinks, "") if target == UPLINK_PORT else target)
         came = node.interfaces.get(port)
         if out is None:
             self.stop(node, "dropped", f"port {target} of {bridge.name} is gone", "missing", last)
@@ -228,7 +226,7 @@ class FrameWalker(ABC):
 
     # --- tunnels --------------------------------------------------------------------------------------------------------
 
-    def _encapsulate(self, node: Node, interface: Interface, frame: Frame) -> None:
+    def _encapsulate(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         tunnel = interface.record
         if not isinstance(tunnel, Tunnel):
             return
@@ -243,14 +241,16 @@ class FrameWalker(ABC):
         where = f"{kind.upper()} port {port}, " if port else ""
         words = f"{interface.name} wraps the frame ({tunnel.title}): {where}{tunnel.local} to {entry.remote}"
         self.hop(node, "tunnel", words, entry)
-        outer = Packet(source=tunnel.local, target=entry.remote, protocol="udp", source_port=CLIENT_PORT, port=port, inner=frame)
+        outer = WalkedPacket(
+            source=tunnel.local, target=entry.remote, protocol="udp", source_port=CLIENT_PORT, port=port, inner=frame
+        )
         self.send_tunnelled(node, outer)
 
     @abstractmethod
-    def send_tunnelled(self, node: Node, packet: Packet) -> None:
+    def send_tunnelled(self, node: Node, packet: WalkedPacket) -> None:
         """The kernel of a host sends the packet of a tunnel."""
 
-    def decapsulate(self, node: Node, packet: Packet) -> None:
+    def decapsulate(self, node: Node, packet: WalkedPacket) -> None:
         """The packet of a tunnel has arrived at a host: the frame inside comes in by the host's end."""
         ends = [one for one in node.interfaces.values() if isinstance(one.record, Tunnel) and one.record.local == packet.target]
         sender = self.world.owners.get(packet.source)
@@ -267,7 +267,7 @@ class FrameWalker(ABC):
 
     # --- the fast path --------------------------------------------------------------------------------------------------
 
-    def _is_fast(self, node: Node, interface: Interface, frame: Frame) -> bool:
+    def _is_fast(self, node: Node, interface: NodeLink, frame: Frame) -> bool:
         """Whether the fast path of a subnet takes the frame on."""
         for hook in node.hooks.get(interface.name, ()):
             table = node.tables.get(("netdev", hook.subnet))
@@ -282,7 +282,7 @@ class FrameWalker(ABC):
                 return True
         return False
 
-    def _forward_fast(self, node: Node, device: Interface, frame: Frame, run: Run) -> None:
+    def _forward_fast(self, node: Node, device: NodeLink, frame: Frame, run: Run) -> None:
         element = next((one for hit in reversed(run.hits) for one in hit.elements), None)
         way = f" by {run.hop}" if run.hop and run.hop != frame.packet.target else ""
         words = f"the packet goes straight to {device.name}{way}, past the firewall: within a subnet all traffic passes"
@@ -294,38 +294,45 @@ class FrameWalker(ABC):
         self.transmit(node, device, replace(frame, source_mac=device.mac, target_mac=mac), run.hop)
 
     @abstractmethod
-    def resolve(self, node: Node, interface: Interface, address: str) -> tuple[str, Record | None]:
+    def resolve(self, node: Node, interface: NodeLink, address: str) -> tuple[str, Record | None]:
         """The hardware address of a neighbor, and the record that says so; "" if none answers."""
 
     # --- the network around the hosts -----------------------------------------------------------------------------------
 
-    def _macvlan_above(self, node: Node, interface: Interface, frame: Frame) -> tuple[Node, Interface] | None:
+    def _stacked_above(self, node: Node, interface: NodeLink, frame: Frame) -> tuple[Node, NodeLink] | None:
         key, name = self.world.macs.get(frame.target_mac, (node.key, ""))
         there = self.world.nodes[key]
         found = there.interfaces.get(name)
-        above = found and found.sort == "macvlan" and found.lower == interface.name and key[0] == node.host
+        above = found and found.sort == "stacked" and found.lower == interface.name and key[0] == node.host
         return (there, found) if found and above else None
 
-    def _over_macvlan(self, node: Node, interface: Interface, frame: Frame, hop: str) -> None:
+    def _over_stacked(self, node: Node, interface: NodeLink, frame: Frame, hop: str) -> None:
         host = self.world.nodes[node.host, HOST]
         lower = host.interfaces.get(interface.lower)
         mode = str(getattr(interface.record, "mode", ""))
         if lower is None:
             self.stop(node, "dropped", f"{interface.lower or 'the link below'} is gone", "missing", interface.record)
             return
-        self.hop(node, "macvlan", f"{interface.name} is a macvlan on {lower.name} of {host.name}, mode {mode}", interface.record)
-        beside = self._macvlan_above(host, lower, frame)
+        self.hop(
+            node,
+            "stacked",
+            f"{interface.name} is a {interface.kind} on {lower.name} of {host.name}, mode {mode}",
+            interface.record,
+        )
+        beside = self._stacked_above(host, lower, frame)
         if beside and mode == "bridge":
-            there, macvlan = beside
-            self.hop(host, "macvlan", f"macvlans of {lower.name} reach each other directly: {macvlan.name} of {there.name}")
-            self.receive(there, macvlan, frame)
+            there, upper = beside
+            self.hop(host, "stacked", f"links on {lower.name} reach each other directly: {upper.name} of {there.name}")
+            self.receive(there, upper, frame)
         elif beside and mode == "private":
-            self.stop(host, "dropped", "macvlans in mode private do not reach each other", "macvlan", interface.record)
+            self.stop(
+                host, "dropped", f"links on {lower.name} in mode private do not reach each other", "stacked", interface.record
+            )
         elif beside:
-            self.stop(host, "unknown", "whether the frame comes back depends on the switch of the LAN", "macvlan")
+            self.stop(host, "unknown", "whether the frame comes back depends on the switch of the LAN", "stacked")
         elif frame.target_mac == lower.mac:
-            words = f"{lower.name} exchanges no frames with its own macvlans"
-            self.stop(host, "dropped", words, "macvlan", interface.record)
+            words = f"{lower.name} exchanges no frames with the links on top of it"
+            self.stop(host, "dropped", words, "stacked", interface.record)
         else:
             self.transmit(host, lower, frame, hop)
 
@@ -345,7 +352,7 @@ class FrameWalker(ABC):
         self.stop(node, "leaves", f"the packet leaves the topology {where}, as {packet}", "leaves")
 
 
-def packet_fields(packet: Packet) -> Fields:
+def packet_fields(packet: WalkedPacket) -> Fields:
     """What rules can ask of a packet, whatever the hook."""
     family = "ip" if packet.family == 4 else "ip6"
     protocol = packet.protocol if packet.protocol != "icmp" or packet.family == 4 else "icmpv6"

@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
-from reconciler.explain.rules import Chain, Match, Program, Rule, Statement, Verdict, program_of
+from reconciler.explain.rules import Match, ParsedChain, ParsedRule, Program, Statement, Verdict, program_of
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.firewall.program import SETS
 from reconciler.kinds.firewall.set_elements import GOTO
@@ -27,7 +27,7 @@ STATUS_BITS = {"snat": 0x10, "confirmed": 0x8, "dnat": 0x20, "assured": 0x4}
 class Hit:
     """A rule that matched a packet: the elements that it found, and its verdict ("" if the chain goes on)."""
 
-    rule: Rule
+    rule: ParsedRule
     verdict: str
     elements: tuple[FirewallElement, ...] = ()
     subnet: str = ""
@@ -101,7 +101,7 @@ class Table:
             return None
         return self.sets[name].find(parts) if name in self.sets else None
 
-    def chains(self, hook: str) -> list[Chain]:
+    def chains(self, hook: str) -> list[ParsedChain]:
         """The base chains at a hook, in the order of their priorities."""
         found = (chain for chain in self.program.values() if chain.hook == hook)
         return sorted(found, key=lambda chain: chain.priority)
@@ -142,7 +142,7 @@ class _Runner:
                     return verdict
         return None
 
-    def _try(self, rule: Rule) -> Verdict | None:
+    def _try(self, rule: ParsedRule) -> Verdict | None:
         """The verdict of a rule that matches; None if it does not match, or lets the chain go on."""
         elements: list[FirewallElement] = []
         verdict: Verdict | None = None
@@ -210,9 +210,7 @@ class _Runner:
             return self._look_up(part, elements)
         return ""
 
-    def _look_up(self, part: Statement, elements: list[FirewallElement]) -> Verdict | None:
-        if part.family and self._fields.get("meta protocol") != part.family:
-            return None
+    def _look_up(self, part: Statement, elements: list[FirewallElement]) -> Verdict | Literal[""] | None:
         data = []
         for keys, name in part.lookups:
             values = self._values(keys)
@@ -221,6 +219,8 @@ class _Runner:
                 return None
             elements.append(element)
             data.append(element.value.split(CONCATENATION))
+        if part.family and self._fields.get("meta protocol") != part.family:
+            return ""  # the kernel looks up the key, and then leaves the packet as it is (nft_nat_inet_eval)
         if part.effect == "fwd":
             known = self._fields.get(part.to, "")
             hop = data[0][0] if len(data) == 2 else str(known)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from reconciler.explain.ask import Answer
+from reconciler.explain.ask import PathAnswer
 from reconciler.explain.packet import Crossing, Hop
 from reconciler.explain.rules import program_of
 from reconciler.explain.world import Node
@@ -48,7 +48,7 @@ class TracedRule:
         return self.is_expected == self.is_seen or bool(self.table)
 
 
-def trace_requests(answers: Iterable[Answer]) -> dict[str, TraceRequest]:
+def trace_requests(answers: Iterable[PathAnswer]) -> dict[str, TraceRequest]:
     """By host, what to follow of the packet, in all the forms that these answers give it."""
     answers = list(answers)
     packets = [packet for answer in answers for packet in answer.there.packets]
@@ -77,7 +77,7 @@ def _tunnels(node: Node) -> Iterator[TracedTunnel]:
     )
 
 
-def trace_probe_of(answer: Answer, start: Node) -> PacketProbe:
+def trace_probe_of(answer: PathAnswer, start: Node) -> PacketProbe:
     """The packet to send."""
     question = answer.question
     return PacketProbe(

@@ -6,12 +6,12 @@ import contextlib
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
-from reconciler.explain.packet import Connection, Crossing, Frame, Packet, Trail
-from reconciler.explain.rules import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Chain
+from reconciler.explain.packet import Crossing, Frame, TrackedConnection, Trail, WalkedPacket
+from reconciler.explain.rules import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, ParsedChain
 from reconciler.explain.segment import EndedError, FrameWalker, packet_fields
 from reconciler.explain.tables import Fields, Run, Table
 from reconciler.explain.words import UNKNOWN_ADDRESS, describe_refusal, describe_run, describe_translation
-from reconciler.explain.world import Interface, Node, NodeKey, Way, World
+from reconciler.explain.world import Node, NodeKey, NodeLink, Way, World
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 
@@ -27,11 +27,11 @@ CONNTRACK_PRIORITY = -200
 class Visit:
     """A packet in the network stack of a host: as it came, as it is now, and what connection tracking says."""
 
-    first: Packet
-    packet: Packet
+    first: WalkedPacket
+    packet: WalkedPacket
     state: str
     direction: str
-    connection: Connection | None = None
+    connection: TrackedConnection | None = None
     in_dev: str = ""
     in_kind: str = ""
     in_group: int = 0
@@ -52,17 +52,17 @@ class Walker(FrameWalker):
     def __init__(self, world: World) -> None:
         """No host knows the connection yet."""
         super().__init__(world)
-        self.connections: dict[NodeKey, list[Connection]] = {}
-        self.arrived: tuple[Node, Packet] | None = None
+        self.connections: dict[NodeKey, list[TrackedConnection]] = {}
+        self.arrived: tuple[Node, WalkedPacket] | None = None
 
-    def walk(self, start: Node, packet: Packet) -> Trail:
+    def walk(self, start: Node, packet: WalkedPacket) -> Trail:
         """The path of a packet that a program in a node sends; its source may be empty."""
         self.trail, self.arrived = Trail(), None
         with contextlib.suppress(EndedError):
             self.send(start, packet, skuid="0")
         return self.trail
 
-    def knock(self, host: str, packet: Packet) -> Trail:
+    def knock(self, host: str, packet: WalkedPacket) -> Trail:
         """The path of a packet that a neighbour of a host sends to the host's uplink, whatever other routers would do."""
         self.trail, self.arrived = Trail(source=packet.source), None
         node, uplink = self.world.nodes[host, HOST], self.world.uplink(host)
@@ -75,7 +75,7 @@ class Walker(FrameWalker):
 
     # --- from a program -------------------------------------------------------------------------------------------------
 
-    def send(self, node: Node, packet: Packet, skuid: str = "") -> None:
+    def send(self, node: Node, packet: WalkedPacket, skuid: str = "") -> None:
         """A packet of the node's own."""
         if not node.interfaces:
             self.stop(node, "lost", f"{node.name} has no network: it is not there, or has no links", "missing")
@@ -100,7 +100,7 @@ class Walker(FrameWalker):
         else:
             self._leave(node, visit, way)
 
-    def send_tunnelled(self, node: Node, packet: Packet) -> None:
+    def send_tunnelled(self, node: Node, packet: WalkedPacket) -> None:
         """The kernel sends a tunnel's packet, as a program would."""
         way = self._way(node, packet.target)
         visit = self._visit(node, packet)
@@ -121,7 +121,7 @@ class Walker(FrameWalker):
 
     # --- from a link ----------------------------------------------------------------------------------------------------
 
-    def receive(self, node: Node, interface: Interface, frame: Frame) -> None:
+    def receive(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         """The packet of a frame is in the stack: it is for the node itself, or forwarded."""
         visit = self._visit(node, frame.packet)
         visit.in_dev, visit.in_kind, visit.in_group = interface.name, interface.kind, interface.group
@@ -171,6 +171,9 @@ class Walker(FrameWalker):
             self.stop(node, "lost", f"{way.dev} is missing", "missing", way.record)
             return
         hop = way.via or packet.target
+        if self._is_apart(node, interface, hop):
+            words = f"no answer to a request for the hardware address of {hop} (ARP, NDP): both ports are isolated"
+            self.stop(node, "dropped", words, "isolated", interface.record)
         mac, entry = self.resolve(node, interface, hop)
         if entry:
             self.hop(node, "neighbor", f"{hop} has the hardware address {mac} on {interface.name}", entry)
@@ -178,9 +181,9 @@ class Walker(FrameWalker):
             self.stop(node, "lost", f"no node on {interface.name} has {hop}, so its hardware address stays unknown", "address")
         self.transmit(node, interface, Frame(packet, interface.mac, mac), hop)
 
-    def _leads_out(self, node: Node, interface: Interface) -> bool:
+    def _leads_out(self, node: Node, interface: NodeLink) -> bool:
         """Whether a link leads to nodes that are not in the file: a LAN."""
-        if interface.sort == "macvlan" or any(port.joins or port.sort == "foreign" for port in node.ports(interface.name)):
+        if interface.sort == "stacked" or any(port.joins or port.sort == "foreign" for port in node.ports(interface.name)):
             return True
         if interface.peer:
             there, name = self.world.nodes[interface.peer[0]], interface.peer[1]
@@ -188,7 +191,17 @@ class Walker(FrameWalker):
             return any(port.joins or port.sort == "foreign" for port in there.ports(master)) if master else False
         return False
 
-    def resolve(self, node: Node, interface: Interface, address: str) -> tuple[str, Record | None]:
+    def _is_apart(self, node: Node, interface: NodeLink, address: str) -> bool:
+        """Whether both ends are isolated ports of one bridge, which passes no request between them."""
+        key, dev = self.world.owners.get(address, (node.key, ""))
+        owner = self.world.nodes[key].interfaces.get(dev)
+        if key == node.key or owner is None or not owner.peer or not interface.peer or owner.peer[0] != interface.peer[0]:
+            return False
+        ports = [self.world.nodes[one.peer[0]].interfaces.get(one.peer[1]) for one in (interface, owner) if one.peer]
+        masters = {port.master for port in ports if port and port.is_isolated}
+        return len(masters) == 1 and "" not in masters and all(port and port.is_isolated for port in ports)
+
+    def resolve(self, node: Node, interface: NodeLink, address: str) -> tuple[str, Record | None]:
         """By a permanent entry, by what the bridge answers for others, or by ARP of the node that has the address."""
         if entry := node.neighbors.get((interface.name, address)):
             return entry.mac, entry
@@ -223,7 +236,7 @@ class Walker(FrameWalker):
 
     # --- netfilter ------------------------------------------------------------------------------------------------------
 
-    def _visit(self, node: Node, packet: Packet) -> Visit:
+    def _visit(self, node: Node, packet: WalkedPacket) -> Visit:
         if not node.is_host:
             return Visit(packet, packet, "new", "original")
         held = next((one for one in self.connections.get(node.key, ()) if one.answers(packet)), None)
@@ -243,7 +256,7 @@ class Walker(FrameWalker):
             visit.packet = replace(visit.packet, source=first.target, source_port=first.port)
             self.hop(node, "translate", f"the answer has the source {first.target} again, port {first.port}")
 
-    def show_bridged(self, node: Node, bridge: Interface, frame: Frame) -> None:
+    def show_bridged(self, node: Node, bridge: NodeLink, frame: Frame) -> None:
         """The rules for a frame between two ports: they only mark it, so that other programs' firewalls let it pass."""
         visit = Visit(
             frame.packet, frame.packet, "new", "original", None, bridge.name, bridge.kind, bridge.group, frame.source_mac
@@ -254,7 +267,7 @@ class Walker(FrameWalker):
                 hits = table.run(chain.name, self._fields(node, visit, None if hook == PREROUTING else way)).hits
                 self.trail.crossings += [Crossing(node.host, hit, is_optional=True) for hit in hits]
 
-    def _chain(self, node: Node, table: Table, chain: Chain, visit: Visit, way: Way | None) -> None:
+    def _chain(self, node: Node, table: Table, chain: ParsedChain, visit: Visit, way: Way | None) -> None:
         if chain.type == "nat" and not visit.is_new:
             return
         run = self.cross(node, table.run(chain.name, self._fields(node, visit, way)))
@@ -283,7 +296,7 @@ class Walker(FrameWalker):
         words, record = describe_translation(run, packet, visit.packet)
         self.hop(node, "translate", words, record)
 
-    def _note(self, packet: Packet) -> None:
+    def _note(self, packet: WalkedPacket) -> None:
         if packet.inner is None and packet not in self.trail.packets:
             self.trail.packets.append(packet)
 
@@ -292,7 +305,7 @@ class Walker(FrameWalker):
         if not node.is_host or visit.is_untracked or visit.state != "new":
             return
         is_snat = visit.packet.source != visit.first.source
-        entry = Connection(visit.first, visit.packet, is_dnat=visit.is_dnat, is_snat=is_snat)
+        entry = TrackedConnection(visit.first, visit.packet, is_dnat=visit.is_dnat, is_snat=is_snat)
         held = self.connections.setdefault(node.key, [])
         if entry not in held:
             held.append(entry)

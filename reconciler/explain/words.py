@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.explain.packet import Frame, Packet
-from reconciler.explain.rules import Rule
+from reconciler.explain.packet import WalkedPacket
+from reconciler.explain.rules import ParsedRule
 from reconciler.explain.tables import Hit, Run
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
-from reconciler.kinds.openvswitch.flow import APART, DELIVER, KIND, TARGETS, OvsFlow
 from reconciler.state.record import Record
 
 UNKNOWN_ADDRESS = {4: "192.0.0.8", 6: "::"}
@@ -45,7 +44,7 @@ def describe_sender(hits: Sequence[Hit], port: str) -> str:
     return ""
 
 
-def describe_drop(rule: Rule, port: str, packet: Packet) -> tuple[str, str]:
+def describe_drop(rule: ParsedRule, port: str, packet: WalkedPacket) -> tuple[str, str]:
     """The reason why a bridge's filter drops a frame, and the cause."""
     if "@isolated" in rule.text:
         return f"{port} is isolated, and so is {packet.target}", "isolated"
@@ -54,7 +53,7 @@ def describe_drop(rule: Rule, port: str, packet: Packet) -> tuple[str, str]:
     return f"{port} may not send such a packet: {rule.text}", "kind"
 
 
-def describe_run(run: Run, packet: Packet) -> tuple[str, Record | None] | None:
+def describe_run(run: Run, packet: WalkedPacket) -> tuple[str, Record | None] | None:
     """What let a packet pass a chain of the host; None if nothing in it is about the packet."""
     for hit in run.hits:
         policy = next((one for one in hit.elements if _is_policy(one)), None)
@@ -78,7 +77,7 @@ def _is_policy(element: FirewallElement) -> bool:
     return issubclass(element.shape, AllowedTraffic) and element.about.sort == "policy"
 
 
-def describe_translation(run: Run, before: Packet, after: Packet) -> tuple[str, Record | None]:
+def describe_translation(run: Run, before: WalkedPacket, after: WalkedPacket) -> tuple[str, Record | None]:
     """What a packet's new address is."""
     element = next(
         (one for hit in reversed(run.hits) for one in hit.elements if one.value and not one.value.startswith("goto")), None
@@ -92,7 +91,7 @@ def describe_translation(run: Run, before: Packet, after: Packet) -> tuple[str, 
     return f"the packet gets the source {own} in place of {before.source}", reason
 
 
-def describe_refusal(run: Run, packet: Packet) -> tuple[str, str, Record | None]:
+def describe_refusal(run: Run, packet: WalkedPacket) -> tuple[str, str, Record | None]:
     """The reason why a chain of the host ends the packet, the cause, and the record."""
     last = run.hits[-1]
     elements = [one for hit in run.hits for one in hit.elements]
@@ -106,17 +105,3 @@ def describe_refusal(run: Run, packet: Packet) -> tuple[str, str, Record | None]
     if "127.0.0.0/8" in last.rule.text:
         return "the firewall drops it: addresses of localhost come from the host itself only", "localhost", None
     return f"the firewall drops it: chain {last.rule.chain}, `{last.rule.text}`", last.rule.chain, None
-
-
-def describe_flow(rule: OvsFlow | None, bridge: str, frame: Frame) -> tuple[str, str]:
-    """The reason why the flows of a bridge drop a frame, and the cause."""
-    packet = frame.packet
-    if rule is None:
-        return f"no flow of {bridge} lets {packet.source} send by this port", "spoofed"
-    if rule.table in (APART, TARGETS):
-        return f"the flows of {bridge} drop it: both ports are isolated", "isolated"
-    if rule.table == KIND:
-        return f"the flows of {bridge} drop such packets of containers: {rule.match}", "kind"
-    if rule.table == DELIVER:
-        return f"no flow of {bridge} knows {frame.target_mac}", "fdb"
-    return f"a flow of {bridge} drops it: table {rule.table}, {rule.match or 'everything'}", "flow"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
-from reconciler.explain.rules import Chain
+from reconciler.explain.flows import FlowRecord
+from reconciler.explain.rules import ParsedChain
 from reconciler.explain.tables import Table
 from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.firewall.fast_path import FastPathHook
-from reconciler.kinds.openvswitch.flow import OvsFlow
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.lab import OUTSIDE_NETNS
 from reconciler.state.record import Record
@@ -24,11 +24,11 @@ NodeKey = tuple[str, str]
 OUTSIDE: NodeKey = (LAB, OUTSIDE_NETNS)
 """The world outside. Beside real hosts it stands for any machine behind their uplinks."""
 Network = IPv4Network | IPv6Network
-InterfaceSort = Literal["cable", "bridge", "switch", "tunnel", "macvlan", "foreign"]
+InterfaceSort = Literal["cable", "bridge", "switch", "tunnel", "stacked", "foreign"]
 
 
 @dataclass(slots=True)
-class Interface:
+class NodeLink:
     """A link in a node. `sort` says how frames leave by it; `kind` is the kernel's word for it."""
 
     name: str
@@ -91,7 +91,7 @@ class Node:
     name: str
     is_host: bool = False
     forwards: bool = False
-    interfaces: dict[str, Interface] = field(default_factory=dict)
+    interfaces: dict[str, NodeLink] = field(default_factory=dict)
     addresses: list[Held] = field(default_factory=list)
     ways: list[Way] = field(default_factory=list)
     neighbors: dict[tuple[str, str], Neighbor] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Node:
     fdb: dict[tuple[str, str], list[Fdb]] = field(default_factory=dict)
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
     hooks: dict[str, list[FastPathHook]] = field(default_factory=dict)
-    flows: dict[str, list[OvsFlow]] = field(default_factory=dict)
+    flows: dict[str, list[FlowRecord]] = field(default_factory=dict)
     settings: dict[str, Sysctl] = field(default_factory=dict)
     is_beyond: bool = False
     """Whether it stands for machines that are not the topology's."""
@@ -134,12 +134,12 @@ class Node:
         inside = [held.address for held in self.addresses if held.dev == way.dev and hop in held.network]
         return next(iter((*inside, *near)), "")
 
-    def chains(self, family: str, hook: str) -> Iterator[tuple[Table, Chain]]:
+    def chains(self, family: str, hook: str) -> Iterator[tuple[Table, ParsedChain]]:
         """The base chains of netctl's at a hook, in the order of their priorities, with their table."""
         if table := self.tables.get((family, "")):
             yield from ((table, chain) for chain in table.chains(hook))
 
-    def ports(self, bridge: str) -> Iterator[Interface]:
+    def ports(self, bridge: str) -> Iterator[NodeLink]:
         """The ports of a bridge."""
         return (interface for interface in self.interfaces.values() if interface.master == bridge)
 
@@ -178,18 +178,18 @@ class World:
         interface = self.nodes[key].interfaces.get(name)
         if interface is None:
             return False
-        if interface.sort == "macvlan":
+        if interface.sort == "stacked":
             return True
         peer = self.nodes[interface.peer[0]] if interface.peer else None
         port = peer.interfaces.get(interface.peer[1]) if peer and interface.peer else None
         return bool(peer and port and any(one.joins or one.sort == "foreign" for one in peer.ports(port.master) if port.master))
 
-    def uplink(self, host: str) -> Interface | None:
+    def uplink(self, host: str) -> NodeLink | None:
         """The link of a host to the others."""
         node = self.nodes.get((host, HOST))
         found = (one for one in node.interfaces.values() if one.sort == "foreign" or _is_lab_cable(one)) if node else iter(())
         return next((one for one in found if one.peer or one.sort == "foreign"), None)
 
 
-def _is_lab_cable(interface: Interface) -> bool:
+def _is_lab_cable(interface: NodeLink) -> bool:
     return interface.peer is not None and interface.peer[0][0] == LAB

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.explain.ask import Answer, Question, start_of
+from reconciler.explain.ask import PathAnswer, PathQuestion, start_of
+from reconciler.explain.flows import UNSEEN
 from reconciler.explain.packet import Hop, Trail
 from reconciler.explain.remedy import find_remedy
 from reconciler.explain.source import line_of, path_of
@@ -19,9 +20,9 @@ from reconciler.state.visible import visible_line
 from reconciler.topology.types import Topology
 
 FORMAT_VERSION = 1
-UNSEEN = {
-    "flow": "frames inside an Open vSwitch bridge meet no rule of nftables: `ovs-appctl ofproto/trace` shows them",
-    "macvlan": "frames of a macvlan pass by the host's rules, so nftables sees nothing of them",
+UNSEEN_LAYERS = {
+    "flow": UNSEEN,
+    "stacked": "frames of a link on top of the uplink pass by the host's rules, so nftables sees nothing of them",
 }
 """Layers that nftables does not see, and what to say of them."""
 WIDTH_MAX = 96
@@ -137,8 +138,8 @@ class ExplainDocument:
 def compile_explanation(
     topology: Topology,
     ends: tuple[str, str],
-    answers: Sequence[Answer],
-    expected: Sequence[Answer] = (),
+    answers: Sequence[PathAnswer],
+    expected: Sequence[PathAnswer] = (),
     reasons: Reasons | None = None,
     traces: Sequence[TraceView] = (),
 ) -> ExplainDocument:
@@ -158,7 +159,7 @@ def _shape(path: ExplainedPath) -> tuple[object, ...]:
     return path.end, [(hop.place, hop.layer, hop.words) for hop in (*path.hops, *path.answer)]
 
 
-def _path(topology: Topology, answer: Answer, reasons: Reasons) -> ExplainedPath:
+def _path(topology: Topology, answer: PathAnswer, reasons: Reasons) -> ExplainedPath:
     trail, question = answer.there, answer.question
     ended = trail if answer.back is None or answer.passes else answer.back
     remedy = find_remedy(answer)
@@ -182,7 +183,7 @@ def _path(topology: Topology, answer: Answer, reasons: Reasons) -> ExplainedPath
     )
 
 
-def why_untraced(answer: Answer) -> str:
+def why_untraced(answer: PathAnswer) -> str:
     """Why netctl cannot send such a packet; "" if it can."""
     node = start_of(answer.world, answer.question.start)
     if node.is_beyond:
@@ -194,7 +195,7 @@ def why_untraced(answer: Answer) -> str:
     return ""
 
 
-def _with_trace(topology: str, path: ExplainedPath, answer: Answer, view: TraceView) -> ExplainedPath:
+def _with_trace(topology: str, path: ExplainedPath, answer: PathAnswer, view: TraceView) -> ExplainedPath:
     """The path with what a real packet met."""
     if view.why_not:
         return replace(path, trace=TraceReport(agrees=True, why_not=view.why_not))
@@ -204,21 +205,21 @@ def _with_trace(topology: str, path: ExplainedPath, answer: Answer, view: TraceV
         TraceRow(one.host, one.family, one.chain, one.number, one.text, one.verdict, one.is_expected, one.is_seen, one.table)
         for one in rules
     )
-    notes = tuple(dict.fromkeys(UNSEEN[hop.layer] for hop in answer.there.hops if hop.layer in UNSEEN))
+    notes = tuple(dict.fromkeys(UNSEEN_LAYERS[hop.layer] for hop in answer.there.hops if hop.layer in UNSEEN_LAYERS))
     outcome = view.result.finding.outcome if view.result else ""
     agrees = all(one.agrees for one in rules) and _is_outcome_of(answer, outcome)
     hops = tuple(replace(hop, traced=mark) for hop, mark in zip(path.hops, marks, strict=True))
     return replace(path, hops=hops, trace=TraceReport(agrees, outcome, "", rows, notes))
 
 
-def _is_outcome_of(answer: Answer, outcome: str) -> bool:
+def _is_outcome_of(answer: PathAnswer, outcome: str) -> bool:
     """Whether the sender could see this. Without a listener a target refuses; one that does not know the packet is silent."""
     if not answer.passes:
         return outcome != "answered"
     return outcome in ("answered", "refused") or (outcome == "silent" and answer.question.target.protocol not in ("icmp", "tcp"))
 
 
-def packet_words(question: Question, trail: Trail) -> str:
+def packet_words(question: PathQuestion, trail: Trail) -> str:
     """The packet as it is sent: `tcp 10.44.0.10 > 10.45.0.20:5432`."""
     port = question.port or question.target.port
     address = f"[{question.address}]" if port and ":" in question.address else question.address

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.explain.packet import CLIENT_PORT, Packet
+from reconciler.explain.packet import CLIENT_PORT, WalkedPacket
 from reconciler.explain.walk import Walker
 from reconciler.explain.world import World
 from reconciler.probes.model import DEFAULT_GATEWAY, FOREIGN_NETNS, PUBLISHED, PacketProbe
 from reconciler.verify.expectations import compile_probes
-from tests.unit.explain.worlds import Known, known_file
+from tests.harness.explained import Known, known_file
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = [
@@ -39,7 +39,7 @@ def end_of(world: World, probe: PacketProbe) -> tuple[str, str]:
     walker = Walker(world)
     node = world.nodes[probe.host, probe.netns]
     port = CLIENT_PORT if probe.port else 0
-    packet = Packet(source="", target=probe.address, protocol=probe.kind, source_port=port, port=probe.port)
+    packet = WalkedPacket(source="", target=probe.address, protocol=probe.kind, source_port=port, port=probe.port)
     if probe.via:
         way = node.route(probe.via)
         assert way

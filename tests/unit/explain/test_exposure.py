@@ -19,8 +19,8 @@ from reconciler.render.exposure import (
     render_exposure,
 )
 from reconciler.render.schema import SCHEMAS, render_schema
+from tests.harness.explained import HEAD, SHOP, known
 from tests.harness.netctl import run_netctl
-from tests.unit.explain.worlds import HEAD, SHOP, known
 
 
 def exposure(text: str) -> ExposureDocument:

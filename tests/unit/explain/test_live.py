@@ -20,7 +20,7 @@ from reconciler.plan.document import HostPlan
 from reconciler.render.explain import compile_explanation, render_explanation
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
-from tests.unit.explain.worlds import SHOP, Known, known
+from tests.harness.explained import SHOP, Known, known
 
 
 def without(known: Known, host: str, drop: Callable[[Record], bool]) -> dict[str, HostState]:

@@ -11,7 +11,7 @@ from reconciler.explain.ask import parse_target
 from reconciler.explain.remedy import find_remedy
 from reconciler.explain.source import line_of, path_of
 from reconciler.render.explain import compile_explanation, render_explanation
-from tests.unit.explain.worlds import HEAD, SHOP, Known, known, layers
+from tests.harness.explained import HEAD, SHOP, Known, known, layers
 
 
 def text_of(known: Known, start: str, target: str) -> str:
@@ -90,7 +90,7 @@ def test_macvlans_meet_by_their_mode_only() -> None:
     text += "containers: {one: {host: alpha, networks: {lan: 192.0.2.50}}, two: {host: alpha, networks: {lan: 192.0.2.51}}}\n"
     assert known(text.replace("TYPE", "bridge")).ask("one", "two").passes
     closed = known(text.replace("TYPE", "private")).ask("one", "two")
-    assert (closed.there.end, closed.there.cause) == ("dropped", "macvlan")
+    assert (closed.there.end, closed.there.cause) == ("dropped", "stacked")
 
 
 def test_isolated_ports_are_apart() -> None:

@@ -15,7 +15,7 @@ from reconciler.state.subject import HOST_SUBJECT
 
 @pytest.mark.parametrize("family", SETS)
 def test_every_rule_of_netctl_is_understood(family: str) -> None:
-    """No chain is empty, and each rule has parts; a form that nobody knows would raise."""
+    """No chain is empty, and each rule has parts; a form that is not known would raise."""
     program = program_of(family, "shop", "front" if family == "netdev" else "")
     assert program
     assert all(rule.parts for chain in program.values() for rule in chain.rules)

@@ -10,7 +10,7 @@ from reconciler.kinds.firewall.program import parse_table_name
 from reconciler.probes.model import Finding, Result
 from reconciler.render.explain import TraceView, compile_explanation, render_explanation
 from reconciler.state.trace import TracedPacket, TracedTunnel, TraceEvent, TraceRequest
-from tests.unit.explain.worlds import SHOP, Known, known
+from tests.harness.explained import SHOP, Known, known
 
 
 def events_of(known: Known, start: str, target: str) -> dict[str, list[TraceEvent]]:

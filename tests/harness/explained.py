@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.compile import Desired, compile_topology
-from reconciler.explain.ask import Answer, ask, assumed_facts, parse_target
+from reconciler.explain.ask import PathAnswer, ask, assumed_facts, parse_target
 from reconciler.explain.build import build_world
 from reconciler.explain.world import World
 from reconciler.state.host import HostFacts, HostState
@@ -49,7 +49,7 @@ class Known:
         """The world of the desired states, or of others."""
         return build_world(self.desired.topology, states or self.desired.hosts, self.facts)
 
-    def ask(self, start: str, target: str, states: Mapping[str, HostState] | None = None) -> Answer:
+    def ask(self, start: str, target: str, states: Mapping[str, HostState] | None = None) -> PathAnswer:
         """The answer of the first family."""
         return ask(self.world(states), start, parse_target(target))[0]
 
@@ -66,6 +66,6 @@ def known_file(path: Path) -> Known:
     return known(path.read_text())
 
 
-def layers(answer: Answer) -> list[tuple[str, str]]:
+def layers(answer: PathAnswer) -> list[tuple[str, str]]:
     """Where the packet goes, and what decides there."""
     return [(hop.place, hop.layer) for hop in answer.there.hops]
