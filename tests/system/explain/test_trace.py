@@ -1,4 +1,4 @@
-"""Every hop that `explain` claims, beside what nftables' trace shows of a real packet: each mode, overlay, bridge and published form.
+"""Every hop that `explain` claims, beside nftables' trace of a real packet: each mode, overlay, bridge and published form.
 
 A path agrees if the packet met exactly the rules of nftables that the records lead to, on each host, and ended as they say.
 """
@@ -138,6 +138,7 @@ class World:
     """An applied file."""
 
     def __init__(self, path: Path) -> None:
+        """Apply it."""
         self.path, self.name = path, path.read_text().splitlines()[1].removeprefix("name: ")
         done = run_netctl("apply", path)
         assert done.status == 0, done.out + done.err
@@ -235,7 +236,7 @@ def rules_of(world: World) -> list[str]:
 
 
 def test_drift_is_found_on_the_live_path_and_by_the_packet(world: World) -> None:
-    """A policy's element that somebody deleted: the live path ends there, the file says that it passes, and the packet agrees."""
+    """Without a policy's element the live path ends, the file says that it passes, and the packet agrees."""
     element = "{ 10.44.0.10 . 10.45.0.20 . tcp . 5432 }"
     command = ["nft", "delete", "element", "inet", f"netctl-{world.name}", "allowed_ports4", element]
     done = run_netctl("exec", "-f", world.path, "--host", "alpha", "--", *command)
