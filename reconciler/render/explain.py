@@ -289,7 +289,8 @@ def _render_hops(document: ExplainDocument, hops: Sequence[HopRow], palette: Pal
         f"  {number:>3}  {hop.place:{place}}  {hop.layer:{layer}}  {visible_line(hop.words)}"
         for number, hop in enumerate(hops, 1)
     ]
-    column = min(WIDTH_MAX, max(map(len, heads)))
+    lined = [len(head) for hop, head in zip(hops, heads, strict=True) if hop.line or hop.traced]
+    column = min(WIDTH_MAX, max(lined, default=0))
     for hop, head in zip(hops, heads, strict=True):
         where = f"{document.file}:{hop.line}" if hop.line else ""
         drift = palette.yellow("  (differs from the file)") if hop.drift else ""
