@@ -17,8 +17,8 @@ OWN_PORT = LOCAL
 """The port by which a bridge's host sends and receives."""
 UPLINK_PORT = str(UPLINK_NUMBER)
 """The port that is the host's uplink."""
-UNSEEN = "frames inside an Open vSwitch bridge meet no rule of nftables: `ovs-appctl ofproto/trace` shows them"
-"""What a trace of nftables does not show."""
+SIMULATED = "frames inside Open vSwitch meet no rule of nftables: the switch itself named its flows (`ovs-appctl ofproto/trace`)"
+"""What stands for a trace of nftables there."""
 ETHERNET = {4: "ip", 6: "ipv6"}
 ECHO = {4: ("8", "0"), 6: ("128", "129")}
 """ICMP types of an echo request and its answer (RFC 792, RFC 4443)."""
@@ -51,6 +51,17 @@ def run_flows(flows: Iterable[OvsFlow], port: str, frame: Frame) -> FlowRun:
         if not following:
             return FlowRun(tuple(taken), tuple(_ports(rule.actions)))
         table = int(following[1])
+
+
+def flow_words(port: str, frame: Frame) -> str:
+    """A frame as ovs-appctl(8) reads it."""
+    fields = dict(fields_of(frame))
+    if "icmp6" in fields:
+        fields["icmpv6_type"] = fields.pop("icmp_type")  # of a whole frame, only this name is accepted
+    left_out = ("vlan_tci", "nw_proto", "nw_frag", "ip", "ipv6")
+    words = [f"{name}={value}" if value else name for name, value in fields.items() if name not in left_out and (value or name)]
+    quoted = port if port in (OWN_PORT, UPLINK_PORT) else f'"{port}"'
+    return ",".join([*(word for word in words if "=" not in word), f"in_port={quoted}", *(word for word in words if "=" in word)])
 
 
 def _ports(actions: str) -> Iterable[str]:

@@ -69,6 +69,17 @@ class TrackedConnection:
         return mine == (packet.source, packet.target, packet.protocol, packet.source_port, packet.port)
 
 
+@dataclass(frozen=True, slots=True)
+class SwitchVisit:
+    """A frame at a switch with flows: the bridge, the frame in the switch's words, and the flows that it matches."""
+
+    host: str
+    bridge: str
+    flow: str
+    rules: tuple[tuple[int, int, str], ...]
+    """Table, priority and match of each."""
+
+
 Layer = Literal[
     "route",
     "neighbor",
@@ -141,3 +152,4 @@ class Trail:
     """The packet in all its forms, without those of tunnels."""
     links: list[tuple[str, str]] = field(default_factory=list)
     """The host and the name of each link by which a frame comes in to a host."""
+    visits: list[SwitchVisit] = field(default_factory=list)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
-from reconciler.explain.flows import OWN_PORT, UPLINK_PORT, describe_flow, run_flows
-from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, Trail, WalkedPacket
+from reconciler.explain.flows import OWN_PORT, UPLINK_PORT, describe_flow, flow_words, run_flows
+from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, SwitchVisit, Trail, WalkedPacket
 from reconciler.explain.tables import Fields, Run
 from reconciler.explain.words import describe_drop, describe_sender
 from reconciler.explain.world import Node, NodeLink, World
@@ -201,6 +201,8 @@ class FrameWalker(ABC):
     def _switch(self, node: Node, bridge: NodeLink, port: str, frame: Frame) -> None:
         run = run_flows(node.flows.get(bridge.name, ()), port, frame)
         last = run.rules[-1] if run.rules else None
+        rules = tuple((rule.table, rule.priority, rule.match) for rule in run.rules)
+        self.trail.visits.append(SwitchVisit(node.host, bridge.name, flow_words(port, frame), rules))
         if not run.ports:
             words, cause = describe_flow(last, bridge.name, frame)
             self.stop(node, "dropped", words, cause, last)

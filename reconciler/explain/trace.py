@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from reconciler.explain.ask import PathAnswer
-from reconciler.explain.packet import Crossing, Hop
+from reconciler.explain.packet import Crossing, Hop, SwitchVisit
 from reconciler.explain.rules import program_of
 from reconciler.explain.world import Node
 from reconciler.kinds.firewall.fast_path import parse_hook_name
@@ -15,7 +15,7 @@ from reconciler.kinds.firewall.program import parse_table_name
 from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.probes.model import PacketProbe
 from reconciler.state.ref import HOST
-from reconciler.state.trace import TracedPacket, TracedTunnel, TraceEvent, TraceRequest
+from reconciler.state.trace import OPENFLOW, TracedFrame, TracedPacket, TracedTunnel, TraceEvent, TraceRequest
 
 UNCERTAIN = ("asking",)
 """Chains whose rules depend on what packets before have left in sets."""
@@ -64,7 +64,9 @@ def trace_requests(answers: Iterable[PathAnswer]) -> dict[str, TraceRequest]:
         if node.is_host:
             taken = dict.fromkeys(link for answer in answers for host, link in answer.there.links if host == node.host)
             known = tuple(link for link in taken if link in node.hooks)
-            requests[node.host] = TraceRequest(packets=traced, tunnels=tuple(_tunnels(node)), links=known)
+            visits = (visit for visit in answers[0].there.visits if visit.host == node.host)
+            frames = tuple(TracedFrame(bridge=visit.bridge, flow=visit.flow) for visit in visits)
+            requests[node.host] = TraceRequest(packets=traced, tunnels=tuple(_tunnels(node)), links=known, frames=frames)
     return requests
 
 
@@ -102,6 +104,20 @@ def compare_trace(
     return tuple(found)
 
 
+def compare_flows(visits: Sequence[SwitchVisit], events: Mapping[str, Sequence[TraceEvent]]) -> Iterator[TracedRule]:
+    """The flows that a frame should match, and those that the switch names, by table and priority."""
+    for host in dict.fromkeys(visit.host for visit in visits):
+        mine = [(visit.bridge, rule) for visit in visits if visit.host == host for rule in visit.rules]
+        found = [event for event in events.get(host, ()) if event.family == OPENFLOW]
+        seen = {(event.table, event.chain, event.number): event.text for event in found}
+        expected = {(bridge, str(table), priority): match for bridge, (table, priority, match) in mine}
+        for key in dict.fromkeys((*expected, *seen)):
+            bridge, table, priority = key
+            text = expected.get(key) or seen.get(key) or "everything"
+            chain = f"{bridge} table {table}"
+            yield TracedRule(host, OPENFLOW, chain, priority, text, "", is_expected=key in expected, is_seen=key in seen)
+
+
 def _is_certain(rule: TracedRule) -> bool:
     return rule.chain not in UNCERTAIN and not any(word in rule.text for word in UNCERTAIN_WORDS)
 
@@ -118,7 +134,7 @@ def _seen(topology: str, host: str, events: Sequence[TraceEvent]) -> Iterator[Tr
     """The rules that the first packet matched; what is repeated belongs to the next one."""
     known: set[RuleKey] = set()
     for event in events:
-        if event.number == 0 or parse_hook_name(event.chain):
+        if event.number == 0 or event.family == OPENFLOW or parse_hook_name(event.chain):
             continue
         owner, subnet = parse_table_name(event.table)
         key = (event.family, event.table, event.chain, event.number)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.explain.ask import PathAnswer, PathQuestion, start_of
-from reconciler.explain.flows import UNSEEN
+from reconciler.explain.flows import SIMULATED
 from reconciler.explain.packet import Hop, Trail
 from reconciler.explain.remedy import find_remedy
 from reconciler.explain.source import line_of, path_of
-from reconciler.explain.trace import compare_trace, hops_seen
+from reconciler.explain.trace import compare_flows, compare_trace, hops_seen
 from reconciler.probes.model import Result
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.listed import listed
@@ -21,7 +21,7 @@ from reconciler.topology.types import Topology
 
 FORMAT_VERSION = 1
 UNSEEN_LAYERS = {
-    "flow": UNSEEN,
+    "flow": SIMULATED,
     "stacked": "frames of a link on top of the uplink pass by the host's rules, so nftables sees nothing of them",
 }
 """Layers that nftables does not see, and what to say of them."""
@@ -199,7 +199,8 @@ def _with_trace(topology: str, path: ExplainedPath, answer: PathAnswer, view: Tr
     """The path with what a real packet met."""
     if view.why_not:
         return replace(path, trace=TraceReport(agrees=True, why_not=view.why_not))
-    rules = compare_trace(topology, answer.there.crossings, view.events)
+    trail = answer.there
+    rules = (*compare_trace(topology, trail.crossings, view.events), *compare_flows(trail.visits, view.events))
     marks = hops_seen(answer.there.hops, answer.there.crossings, rules, view.events)
     rows = tuple(
         TraceRow(one.host, one.family, one.chain, one.number, one.text, one.verdict, one.is_expected, one.is_seen, one.table)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from reconciler.state.foreign import TransportProtocol
 
+OPENFLOW = "openflow"
+"""The family of an event that is a flow of a switch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedPacket:
@@ -26,19 +29,32 @@ class TracedTunnel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracedFrame:
+    """A frame that comes in at a switch with flows: the bridge, and the frame in the words of ovs-fields(7)."""
+
+    bridge: str
+    flow: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRequest:
-    """What one host follows. `links` are those at whose ingress hook it begins; all other hooks follow by themselves."""
+    """What one host follows. `links` are those at whose ingress hook it begins; all other hooks follow by themselves.
+
+    `frames` are not followed: the switch says which of its flows they would match.
+    """
 
     packets: tuple[TracedPacket, ...]
     tunnels: tuple[TracedTunnel, ...] = ()
     links: tuple[str, ...] = ()
+    frames: tuple[TracedFrame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEvent:
     """A rule that a packet matched, or with `number` 0 the end of a base chain.
 
-    `number` counts the rules of the chain from 1. `in_dev` and `out_dev` are known where a base chain begins.
+    `number` counts the rules of the chain from 1. Of a flow (`family` OPENFLOW), `table` is the bridge, `chain` the number of
+    its table, and `number` its priority. `in_dev` and `out_dev` are known where a base chain begins.
     """
 
     family: str

@@ -78,6 +78,7 @@ class KernelMachine:
         self._lock = HostLock(context)
         self._prober: Prober | None = None
         self._tracer: Tracer | None = None
+        self._flows_traced: tuple[TraceEvent, ...] = ()
         self._exists = True
         self._is_resting = False
         self._remembers = False
@@ -255,9 +256,16 @@ class KernelMachine:
         from reconciler.kernel.netfilter.trace import Tracer
 
         self.finish_trace()
+        self._flows_traced = self._trace_frames(request)
         self._tracer = self._namespaces.run(HOST, lambda: Tracer(self._context.topology, request))
 
     def finish_trace(self) -> tuple[TraceEvent, ...]:
         """End the trace; what was seen, and nothing if none runs."""
         tracer, self._tracer = self._tracer, None
-        return self._namespaces.run(HOST, tracer.finish) if tracer else ()
+        return (*self._namespaces.run(HOST, tracer.finish), *self._flows_traced) if tracer else ()
+
+    def _trace_frames(self, request: TraceRequest) -> tuple[TraceEvent, ...]:
+        from reconciler.kernel.openvswitch.openflow import trace_frame
+
+        url = self._context.openvswitch
+        return tuple(event for frame in request.frames for event in trace_frame(url, frame)) if request.frames else ()

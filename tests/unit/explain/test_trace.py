@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.explain.trace import compare_trace, hops_seen, trace_probe_of, trace_requests
+from reconciler.explain.trace import compare_flows, compare_trace, hops_seen, trace_probe_of, trace_requests
 from reconciler.kernel.netfilter.trace import render_tables
 from reconciler.kinds.firewall.program import parse_table_name
 from reconciler.probes.model import Finding, Result
 from reconciler.render.explain import TraceView, compile_explanation, render_explanation
-from reconciler.state.trace import TracedPacket, TracedTunnel, TraceEvent, TraceRequest
+from reconciler.state.trace import OPENFLOW, TracedPacket, TracedTunnel, TraceEvent, TraceRequest
 from tests.harness.explained import SHOP, Known, known
 
 
@@ -137,3 +137,20 @@ def test_no_text_but_an_address_reaches_nft(value: str) -> None:
     packets = (TracedPacket(source=value, target="10.44.0.20"),)
     with pytest.raises(ValueError, match="does not appear to be"):
         render_tables("netctl_trace_shop", TraceRequest(packets=packets))
+
+
+def test_flows_that_a_switch_names_are_compared() -> None:
+    """By table and priority; one more or one less is a difference."""
+    switched = known(
+        SHOP.replace("front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}", "front: {cidr: 10.44.0.0/24, bridge: openvswitch}")
+    )
+    visits = switched.ask("web", "db:5432").there.visits
+    assert [visit.bridge for visit in visits] == ["b-shop-front"]
+    assert visits[0].flow.startswith('tcp,in_port="v-shop-')
+    events = [
+        TraceEvent(family=OPENFLOW, table=visit.bridge, chain=str(table), number=priority, verdict="", text=match)
+        for visit in visits
+        for table, priority, match in visit.rules
+    ]
+    assert all(rule.agrees for rule in compare_flows(visits, {"alpha": events}))
+    assert [rule.is_seen for rule in compare_flows(visits, {"alpha": events[1:]}) if not rule.agrees] == [False]
