@@ -30,7 +30,7 @@ class TracedTunnel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedFrame:
-    """A frame that comes in at a switch with flows: the bridge, and the frame in the words of ovs-fields(7)."""
+    """A frame that comes in at a switch with flows: the bridge, and the frame in the words of the switch."""
 
     bridge: str
     flow: str
