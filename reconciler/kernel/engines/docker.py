@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler.kernel.engines.docker_connection import EngineError
-from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
+from reconciler.kernel.engines.docker_containers import Listed, existing_info, parse_labels, parse_listed
 from reconciler.kernel.engines.docker_starts import DockerStarts, with_starts
 from reconciler.kernel.engines.hosts_files import read_lines, write_lines
 from reconciler.kernel.starts.records import forget_gone
@@ -113,27 +112,13 @@ class DockerEngine(DockerStarts):
             share=share,
         )
 
-    def _existing_of(
-        self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]
-    ) -> Iterator[ContainerInfo]:
+    def _existing_of(self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]) -> list[ContainerInfo]:
         """What a container of another program is in the file: seldom anything, and seldom more than one thing."""
         roles: list[tuple[str, Member | None]] = [(names[listed.name], None)] if listed.name in names else []
         members = find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)
         roles += [(one.name, one) for one in members if not (selectors[one.origin].is_service and self._is_from_image(listed))]
         pid = self._read_pid(listed) if roles and listed.state == "running" else 0
-        for name, member in roles:
-            yield ContainerInfo(
-                runtime=self._runtime,
-                container=name,
-                engine_name=listed.name,
-                spec=None,
-                running=pid > 0,
-                pid=pid,
-                existing=True,
-                networks=listed.networks,
-                # It may have ended since it was listed.
-                member=replace(member, state="exited") if member and member.is_running and not pid else member,
-            )
+        return [existing_info(self._runtime, listed, name, member, pid) for name, member in roles]
 
     def _is_from_image(self, listed: Listed) -> bool:
         """Whether the labels of Compose are those of the image: a foreign image must not take a service's address.
