@@ -107,4 +107,4 @@ def _show(job: Job, options: argparse.Namespace, document: PlanDocument) -> None
         print(render_plan(shown, palette(), verbose=options.verbose), flush=True)
 
 
-COMMAND = Command("apply", "bring every host to the file", EXAMPLES, add_arguments, run, changes_hosts=True)
+COMMAND = Command("apply", "bring every host to the file", EXAMPLES, add_arguments, run, changes_hosts=True, aliases=("up",))

@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.cli.parser import Command, Parser, add_apply_options, add_file, add_host, add_plan_options, add_quiet, parse_name
+from reconciler.cli.words import default_file
 from reconciler.errors import LeftoverError, NetctlError, UsageError
-from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from reconciler.fleet.fleet import Fleet
@@ -34,7 +34,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: Parser) -> None:
     """FILE or --name, and the options of a destroy."""
-    add_file(parser, default=None)
+    add_file(parser, may_lack=True)
     add_host(parser)
     add_quiet(parser)
     add_plan_options(parser)
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     if options.name and options.file:
         raise UsageError("a file and --name exclude each other", "give the one or the other")
-    options.file = options.file or DEFAULT_FILE
+    options.file = options.file or default_file()
     parsed, outline = (None, None) if options.name else read_outlined(options.file)
     count = 1 if options.name else count_workers(outline) if outline else 0
     with Fleet.start(count) as fleet:
@@ -214,4 +214,6 @@ def _remove_files(scope: _Scope) -> None:
         LOG_DIRECTORY.rmdir()
 
 
-COMMAND = Command("destroy", "delete all resources of the topology", EXAMPLES, add_arguments, run, changes_hosts=True)
+COMMAND = Command(
+    "destroy", "delete all resources of the topology", EXAMPLES, add_arguments, run, changes_hosts=True, aliases=("down",)
+)

@@ -120,4 +120,4 @@ def shell_of(topology: Topology, target: Target) -> HostShell:
     return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 
-COMMAND = Command("diff", "print the plan and change nothing", EXAMPLES, add_arguments, run)
+COMMAND = Command("diff", "print the plan and change nothing", EXAMPLES, add_arguments, run, aliases=("plan",))

@@ -12,9 +12,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.parser import Command, Parser, parse_name
+from reconciler.cli.parser import Command, Parser, add_file_option, parse_name
 from reconciler.errors import HostError, UsageError, help_for
-from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from reconciler.kernel.namespaces import Namespaces
@@ -31,7 +30,7 @@ The command is one of this machine's, not of the container's image. The exit sta
 
 def add_arguments(parser: Parser) -> None:
     """The file, the namespace and the command."""
-    parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
+    add_file_option(parser)
     help_text = "a host's own network namespace, not a container's"
     parser.add_argument("--host", metavar="NAME", type=parse_name, help=help_text)
     parser.add_argument(

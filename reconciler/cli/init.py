@@ -7,6 +7,7 @@ import os
 
 from reconciler.cli.parser import Command, Parser, add_file
 from reconciler.errors import UsageError
+from reconciler.topology import DEFAULT_FILE
 
 FORMAT_VERSION = 1
 TEXT = """\
@@ -42,7 +43,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: Parser) -> None:
     """FILE."""
-    add_file(parser)
+    add_file(parser, may_lack=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from reconciler.cli.common import print_json
     from reconciler.state.visible import visible_line
 
+    options.file = options.file or DEFAULT_FILE  # never NETCTL_FILE, which names a file that exists
     _write_new(options.file)
     if options.json:
         print_json({"format_version": FORMAT_VERSION, "path": options.file})

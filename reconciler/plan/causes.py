@@ -47,13 +47,6 @@ def describe_drift(change: Change) -> str:
     return f"{change.record.describe()} is not in the file"
 
 
-def describe_cause(cause: Cause) -> str:
-    """The same with the number of differences that follow: `eth0 is down (and 3 entries with it)`."""
-    count = len(cause.effects)
-    along = f" (and {count:,} {'entry' if count == 1 else 'entries'} with it)" if count else ""
-    return describe_drift(cause.change) + along
-
-
 def _root_of(change: Change, differing: Mapping[Ref, Change]) -> Change:
     """The change at the end of the causes of this one; the change itself if nothing explains it."""
     met = {change.ref}

@@ -146,7 +146,8 @@ class Link(Record):
         return self.label
 
     def takes_along(self, before: Self, child: Record) -> bool:
-        # The kernel deletes the routes and neighbors of a link that is set down, and its IPv6 addresses (fib_disable_ip, addrconf_ifdown).
+        # The kernel deletes the routes and neighbors of a link that is set down (fib_disable_ip, neigh_ifdown), and its IPv6
+        # addresses (addrconf_ifdown).
         is_flushed = before.up and not self.up and child.kind in FLUSHED
         is_silenced = bool(self.silenced(before)) and child.kind in (*FLUSHED, "sysctl")
         return is_flushed or is_silenced or Record.takes_along(self, before, child)

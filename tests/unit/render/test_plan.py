@@ -17,7 +17,8 @@ from reconciler.plan.plan import compile_plan
 from reconciler.plan.subjects import subjects_of
 from reconciler.render.plan import render_plan
 from reconciler.render.schema import STATUS_PATH, render_schema, status_schema
-from reconciler.render.status import HostStatus, Item, StatusDocument, compile_status, render_status
+from reconciler.render.status import HostStatus, Item, StatusDocument, compile_status
+from reconciler.render.status_text import render_status
 from reconciler.render.verify import VerifyDocument
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
@@ -189,7 +190,7 @@ def test_status_of_each_thing() -> None:
         "container web": "drifted",
     }
     assert (status.in_step, status.hosts[0].state) == (False, "drifted")
-    assert "route default via 10.44.0.1 dev eth0: missing" in render_status(status)
+    assert "route default via 10.44.0.1 dev eth0 is gone" in render_status(status)
     same = compile_status("shop", document(desired, desired).hosts, {"alpha": desired}, {}, {}, {})
     assert same.in_step
     assert render_status(same).endswith("shop is in step.")
