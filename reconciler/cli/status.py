@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from reconciler.render.status import AgentStatus, Foreign, Item, StatusDocument
 
 DRIFT = 1
+NAMED = ("container", "subnet")
+"""The sorts of things that a user can name."""
 EXAMPLES = """\
   netctl status                       what has drifted, and why; what is in step, missing, waiting
   netctl status web db                these containers (or subnets) alone
@@ -87,7 +89,9 @@ def _chooser(job: Job, names: list[str]) -> Callable[[Item], bool]:
     awaited = {conflict.awaited for conflict in job.desired.conflicts if conflict.awaited}
     for name in names:
         check_name("container or subnet", name, (*origins, *origins.values(), *awaited, *job.topology.subnets))
-    return lambda item: item.subject.name in names or origins.get(item.subject.container_name, "") in names
+    return lambda item: (
+        item.subject.sort in NAMED and (item.subject.name in names or origins.get(item.subject.container_name, "") in names)
+    )
 
 
 def _choose(document: StatusDocument, is_wanted: Callable[[Item], bool] | None, *, only_drifted: bool) -> StatusDocument:

@@ -22,7 +22,7 @@ from reconciler.state.host import HostFacts, HostState, Lease
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref, container_of
-from reconciler.state.subject import Subject
+from reconciler.state.subject import HOST_SUBJECT, Subject
 
 FORMAT_VERSION = 1
 IN_STEP, DRIFTED, MISSING, EXTRA, WAITING = "in step", "drifted", "missing", "not in the file", "waiting"
@@ -172,10 +172,12 @@ def _host_status(
     idle = {Subject.container(name): reason for name, reason in waiting.items()}
     found = sorted({*wanted, *changed, *idle}, key=attrgetter("order"))
     leases = _leases(desired, facts)
+    absent = {change.ref for change in changes if change.before is None}
+    has_more = any(ref not in absent and not record.is_always_there for ref, record in desired.records.items())
     items = tuple(
         Item(one, WAITING, idle[one], addresses=_addresses(wanted.get(one, [])))
         if one in idle and not changed.get(one)
-        else _item(one, wanted.get(one, []), changed.get(one, []), leases.get(one), explained)
+        else _item(one, wanted.get(one, []), changed.get(one, []), leases.get(one), explained, has_more=has_more)
         for one in found
     )
     return HostStatus(plan.host, _worst(items), items)
@@ -215,8 +217,10 @@ def _item(
     changes: Sequence[Change],
     leases: tuple[Lease, ...] | None,
     explained: Mapping[Ref, Difference],
+    *,
+    has_more: bool,
 ) -> Item:
-    """An item with or without differences. `leases` are None for one that asks for none."""
+    """An item with or without differences. `leases` are None for one that asks for none; `has_more`: the host has live things."""
     addresses = (*_addresses(wanted), *(lease.address for lease in leases or ()))
     if not changes:
         shown = [f"lease {lease.address} on {lease.subnet}" for lease in leases or ()]
@@ -228,9 +232,18 @@ def _item(
     absent = [change for change in changes if change.before is None]
     always = sum(record.is_always_there for record in wanted)
     state = MISSING if absent and len(absent) + always >= len(wanted) else DRIFTED
-    if state == MISSING:  # nothing has happened to it: it has not been applied
-        differences = tuple(Difference(c.ref.kind, c.ref.name, describe_difference(c)) for c in changes)
+    if state == MISSING and subject == HOST_SUBJECT and has_more:
+        state = DRIFTED  # a host has no record of its own that could be missing
+    if state == MISSING:  # unless something else explains it, nothing has happened to it: it has not been applied
+        plain = {c.ref: Difference(c.ref.kind, c.ref.name, describe_difference(c)) for c in changes}
+        elsewhere = {c.ref for c in changes if is_explained_elsewhere(explained[c.ref], subject)}
+        differences = tuple(explained[ref] if ref in elsewhere else found for ref, found in plain.items())
     return Item(subject, state, summarise(wanted, subject), differences, addresses)
+
+
+def is_explained_elsewhere(difference: Difference, subject: Subject) -> bool:
+    """Whether a difference of another thing explains this one."""
+    return bool(difference.follows_from) and not difference.follows_from.startswith(f"{subject}: ")
 
 
 def describe_difference(change: Change) -> str:

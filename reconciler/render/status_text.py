@@ -32,6 +32,7 @@ from reconciler.render.status import (
     HostStatus,
     Item,
     StatusDocument,
+    is_explained_elsewhere,
 )
 from reconciler.state.ref import LAB
 from reconciler.state.visible import visible_line
@@ -89,7 +90,7 @@ def _host_lines(host: HostStatus, palette: Palette, *, every: bool) -> Iterator[
 
 
 def _row(item: Item, connections: Sequence[Connections] = (), *, every: bool = False) -> _Row:
-    lines = tuple(_difference_lines(item, every=every)) if every or item.state == DRIFTED else ()
+    lines = tuple(_difference_lines(item, every=every))
     return _Row(str(item.subject), item.state, item.summary, lines, render_connections(connections, item.subject.container_name))
 
 
@@ -115,26 +116,29 @@ def _fold(items: Sequence[Item]) -> Iterator[_Row]:
 
 def _shared_lines(item: Item) -> tuple[str, ...] | None:
     """The lines of a row that replicas may share; None for one that has a difference of its own to show."""
-    if item.state in (IN_STEP, MISSING):
-        return ()
-    if item.state == DRIFTED and all(one.follows_from for one in item.differences):
-        return tuple(_difference_lines(item, every=False))
-    return None
+    if item.state not in (IN_STEP, MISSING, DRIFTED):
+        return None
+    if item.state == DRIFTED and not all(one.follows_from for one in item.differences):
+        return None
+    return tuple(_difference_lines(item, every=False))
 
 
 def _difference_lines(item: Item, *, every: bool) -> Iterator[str]:
     """What differs: first what no other difference explains, then what follows from differences of other things."""
-    roots = [one for one in item.differences if not one.follows_from]
+    roots = [one for one in item.differences if not one.follows_from] if every or item.state == DRIFTED else []
     texts = list(dict.fromkeys(render_difference(one) for one in roots))  # several sets may have equal texts
     shown = texts if every else texts[:SHOWN]
     yield from shown
     if len(texts) > len(shown):
         yield f"and {len(texts) - len(shown):,} more (-v shows all)"
-    for origin, count in Counter(one.follows_from for one in item.differences if one.follows_from).items():
+    if every:
+        own = [one for one in item.differences if one.follows_from and not is_explained_elsewhere(one, item.subject)]
+        yield from (f"  {text}" for text in dict.fromkeys(one.text for one in own))
+    others = [one for one in item.differences if is_explained_elsewhere(one, item.subject)]
+    for origin, count in Counter(one.follows_from for one in others).items():
+        yield f"{count:,} {'entry follows' if count == 1 else 'entries follow'} from {origin}"
         if every:
-            yield from (f"{one.text} (follows from {origin})" for one in item.differences if one.follows_from == origin)
-        elif not origin.startswith(f"{item.subject}: "):
-            yield f"{count:,} {'entry follows' if count == 1 else 'entries follow'} from {origin}"
+            yield from (f"  {text}" for text in dict.fromkeys(one.text for one in others if one.follows_from == origin))
 
 
 def render_difference(difference: Difference) -> str:

@@ -97,7 +97,7 @@ class FirewallTable(FirewallPart):
     def describe_drift(self, live: Record | None, reason: str) -> str:
         if not isinstance(live, FirewallTable) or live.intact:
             return FirewallPart.describe_drift(self, live, reason)
-        names = live.changed[:CHANGED_MAX]
+        names = [f"{word} `{name}`" for word, _, name in (each.partition(" ") for each in live.changed[:CHANGED_MAX])]
         more = f" and {len(live.changed) - CHANGED_MAX:,} more" if len(live.changed) > CHANGED_MAX else ""
         verb = "were" if len(live.changed) > 1 else "was"
         what = f"{', '.join(names)}{more} of the {self.label}" if names else f"the {self.label}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.kinds import recognise_all
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
 from reconciler.kinds.firewall.elements import FirewallTable
 from reconciler.kinds.identity import holder_ref
 from reconciler.kinds.links.veth import Veth
@@ -71,7 +72,7 @@ def test_a_link_that_is_down_explains_its_routes_and_neighbors() -> None:
 def test_the_end_that_is_down_is_named() -> None:
     """The host's end of a container's pair has another name than its interface."""
     (said,) = differences(HERE, lambda state: LinkSet(HOST, port_of(state, WEB), up=False))
-    assert said.startswith("v-shop-web")
+    assert said.startswith("v-shop-")
     assert said.endswith(", the host's end of eth0, is down")
 
 
@@ -115,7 +116,7 @@ def test_what_is_only_loaded_again_is_no_difference() -> None:
     assert isinstance(table, FirewallTable)
     live = {**wanted.records, ref: replace(table, intact=False, changed=("chain ours",))}
     assert said_of(live, wanted.records) == {
-        "chain ours of the nftables table inet netctl-shop was changed by another program": 0
+        "chain `ours` of the nftables table inet netctl-shop was changed by another program": 0
     }
 
 
@@ -147,6 +148,8 @@ def test_a_holder_that_is_stopped_explains_what_it_held() -> None:
         each for each, record in wanted.records.items() if record.exposed_to == WEB and each.kind not in ("container", "holder")
     }
     live = {each: record for each, record in wanted.records.items() if each not in inside}
-    live[ref] = replace(live[ref], running=False)  # type: ignore[call-arg]  it is a holder
+    holder = live[ref]
+    assert isinstance(holder, NetnsHolder)
+    live[ref] = replace(holder, running=False)
     (said,) = said_of(live, wanted.records).items()
     assert said == ("the network namespace of web is gone: its holder shop-web.net is stopped", len(inside))
