@@ -1,6 +1,6 @@
 """The differences of a host, causes first: which of them follow from which. Pure, and the same for every kind.
 
-A route is gone because its link is down; forwarding entries are gone because their VXLAN is. A reader needs the link, and the
+A route is gone because its link is down; forwarding entries are gone because their tunnel is. A reader needs the link, and the
 number of entries. Records say what they depend on and follow, and what another record takes along. Nothing here knows a kind.
 
 A record that only goes and comes with another one in the plan is no difference: its live record is as desired.
@@ -41,7 +41,7 @@ def is_difference(change: Change) -> bool:
 
 
 def describe_drift(change: Change) -> str:
-    """A difference in words that name what has happened: `eth0 is down`, `VXLAN x-shop-front is gone`."""
+    """A difference in words that name what has happened: `eth0 is down`, `bridge b-shop-front is gone`."""
     if change.after:
         return change.after.describe_drift(change.before, change.reason.replace("→", "->"))
     return f"{change.record.describe()} is not in the file"

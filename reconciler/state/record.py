@@ -148,7 +148,7 @@ class Record:
 
     @property
     def label(self) -> str:
-        """Its short name for users, as the subject of a sentence: `eth0`, `VXLAN x-shop-front`."""
+        """Its short name for users, as the subject of a sentence: `eth0`, `bridge b-shop-front`."""
         return self.describe()
 
     def describe_drift(self, live: Record | None, reason: str) -> str:

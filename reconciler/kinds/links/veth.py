@@ -55,8 +55,8 @@ class Veth(BridgePort):
     peer_arp: bool = True
     """Whether the remote end uses ARP."""
 
-    peer_up: bool = field(default=True, compare=False)
-    """Whether the remote end is up; it says which of the two is down."""
+    is_half_down: bool = field(default=False, compare=False)
+    """Whether only the local end is down."""
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -108,7 +108,11 @@ class Veth(BridgePort):
         return self.peer_name
 
     def _down_label(self, live: Link) -> str:
-        return f"{self.name}, the host's end of {self.peer_name}," if isinstance(live, Veth) and live.peer_up else self.peer_name
+        return (
+            f"{self.name}, the host's end of {self.peer_name},"
+            if isinstance(live, Veth) and live.is_half_down
+            else self.peer_name
+        )
 
     @classmethod
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
@@ -121,7 +125,7 @@ class Veth(BridgePort):
             "peer_mtu": peer.mtu if peer else 0,
             "peer_owner": owner_of(snapshot, netns),
             "peer_arp": peer is None or peer.arp,
-            "peer_up": peer is not None and peer.up,
+            "is_half_down": peer is not None and peer.up and not link.info.up,
         }
 
     def drops(self, before: Self) -> tuple[str, ...]:
