@@ -1,7 +1,7 @@
 """The differences of a host, causes first: which of them follow from which. Pure, and the same for every kind.
 
 A route is gone because its link is down; forwarding entries are gone because their tunnel is. A reader needs the link, and the
-number of entries. Records say what they depend on and follow, and what another record takes along. Nothing here knows a kind.
+number of entries. Records say what they depend on, follow and reset. Nothing here knows a kind.
 
 A record that only goes and comes with another one in the plan is no difference: its live record is as desired.
 """
@@ -60,7 +60,7 @@ def _parent_of(change: Change, differing: Mapping[Ref, Change]) -> Change | None
     """The difference that explains this one: of several, the first that it depends on, then the first that it follows."""
     record = change.record
     for ref in record.depends_on:
-        if (parent := differing.get(ref)) and (_is_lost(parent) or _takes_along(parent, change)):
+        if (parent := differing.get(ref)) and (_is_lost(parent) or _resets(parent, change)):
             return parent
     is_lost = change.before is None or change.recreate
     for ref in record.follows:
@@ -74,8 +74,8 @@ def _is_lost(change: Change) -> bool:
     return change.before is None or change.after is None
 
 
-def _takes_along(parent: Change, child: Change) -> bool:
-    """Whether the live record of `parent` became so by a change that took the child's record along."""
+def _resets(parent: Change, child: Change) -> bool:
+    """Whether the live record of `parent` became so by a change that deleted or reset the child."""
     live, wanted = parent.before, parent.after
-    # The record that is live now takes along what was there: the way back restores it.
-    return live is not None and wanted is not None and type(live) is type(wanted) and live.takes_along(wanted, child.record)
+    # The live record resets what belonged to the desired one.
+    return live is not None and wanted is not None and type(live) is type(wanted) and live.resets(wanted, child.record)

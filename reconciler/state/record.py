@@ -155,7 +155,7 @@ class Record:
         """The difference of its live record from this desired one, for users; `reason` names the fields that differ."""
         return f"{self.label} is gone" if live is None else f"{self.describe()}: {reason}"
 
-    def takes_along(self, before: Self, child: Record) -> bool:
+    def resets(self, before: Self, child: Record) -> bool:
         """Whether `child` is lost or reset with `before`, on which it depends, when any program changes `before` into this."""
         return child.kind in self.drops(before)
 

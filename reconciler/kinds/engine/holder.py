@@ -70,9 +70,9 @@ class NetnsHolder(Record):
             return f"the network namespace of {self.container} is gone: its {self.label} is stopped"
         return Record.describe_drift(self, live, reason)
 
-    def takes_along(self, before: Self, child: Record) -> bool:
+    def resets(self, before: Self, child: Record) -> bool:
         # The namespace lives as long as the holder's process.
-        return (before.running and not self.running) or Record.takes_along(self, before, child)
+        return (before.running and not self.running) or Record.resets(self, before, child)
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

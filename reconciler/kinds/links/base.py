@@ -145,12 +145,12 @@ class Link(Record):
         """The short name of what is down."""
         return self.label
 
-    def takes_along(self, before: Self, child: Record) -> bool:
+    def resets(self, before: Self, child: Record) -> bool:
         # The kernel deletes the routes and neighbors of a link that is set down (fib_disable_ip, neigh_ifdown), and its IPv6
         # addresses (addrconf_ifdown).
         is_flushed = before.up and not self.up and child.kind in FLUSHED
         is_silenced = bool(self.silenced(before)) and child.kind in (*FLUSHED, "sysctl")
-        return is_flushed or is_silenced or Record.takes_along(self, before, child)
+        return is_flushed or is_silenced or Record.resets(self, before, child)
 
     # --- changes and steps ------------------------------------------------------------------------------------------
 
