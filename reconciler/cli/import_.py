@@ -276,4 +276,4 @@ def _next_steps(path: str, variable: str, env_files: Sequence[str]) -> tuple[Ste
     )
 
 
-COMMAND = Command("import", "write a topology from Compose files, or from what Docker runs", EXAMPLES, add_arguments, run)
+COMMAND = Command("import", "write a topology from Compose files or from Docker", EXAMPLES, add_arguments, run)

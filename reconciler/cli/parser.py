@@ -73,6 +73,8 @@ def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tu
     by_name = {name: command for command in commands for name in (command.name, *command.aliases)}
     with_value = frozenset(flag for parser in parsers.values() for flag in _flags(parser, with_value=True))
     words = bring_forward(arguments, by_name, with_value)
+    if words and words[0] in by_name:
+        words[0] = by_name[words[0]].name
     tail: list[str] = []
     if words and words[0] in by_name and by_name[words[0]].takes_words:
         own, tail = split_exec(words[1:], with_value)
@@ -82,7 +84,6 @@ def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tu
         words, tail = words[:cut], words[cut + 1 :]
     options, unknown = top.parse_known_args(words)
     command = by_name[options.command]
-    options.command = command.name
     # argparse reads no further names after an option.
     if hasattr(options, "names") and not any(word.startswith("-") for word in unknown):
         options.names += unknown
@@ -127,8 +128,7 @@ def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser
     parsers = {
         command.name: subparsers.add_parser(
             command.name,
-            aliases=command.aliases,
-            help=command.summary,
+            help=command.summary + (f" (also: {', '.join(command.aliases)})" if command.aliases else ""),
             description=command.summary[0].upper() + command.summary[1:] + ".",
             epilog=f"examples:\n{command.examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,

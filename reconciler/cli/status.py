@@ -146,4 +146,4 @@ def _intruders(job: Job, host: str) -> Iterator[Foreign]:
         yield Foreign(source.kind, source.name, f"{source.detail} {each.effect}", each.help_text)
 
 
-COMMAND = Command("status", "list what is in step, drifted or missing", EXAMPLES, add_arguments, run)
+COMMAND = Command("status", "say what has drifted and why, or is missing", EXAMPLES, add_arguments, run)

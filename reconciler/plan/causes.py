@@ -16,14 +16,14 @@ from reconciler.state.ref import Ref
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class RootCause:
     """A difference that no other one explains, and those that follow from it, directly or not."""
 
     change: Change
     effects: tuple[Change, ...] = ()
 
 
-def find_causes(changes: Iterable[Change]) -> tuple[Cause, ...]:
+def find_causes(changes: Iterable[Change]) -> tuple[RootCause, ...]:
     """The causes among the changes of one host's plan, each with its effects, in the order of the plan."""
     differing = {change.ref: change for change in changes if is_difference(change)}
     effects: dict[Ref, list[Change]] = {}
@@ -32,7 +32,7 @@ def find_causes(changes: Iterable[Change]) -> tuple[Cause, ...]:
         found = effects.setdefault(root.ref, [])
         if root is not change:
             found.append(change)
-    return tuple(Cause(differing[ref], tuple(found)) for ref, found in sorted(effects.items()))
+    return tuple(RootCause(differing[ref], tuple(found)) for ref, found in sorted(effects.items()))
 
 
 def is_difference(change: Change) -> bool:
