@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from reconciler.cli import agent, apply, destroy, diff, init, status, validate, verify, wait, watch
+from reconciler.cli import agent, apply, destroy, diff, init, ls, status, validate, verify, wait, watch
 from reconciler.cli import exec as execute
 from reconciler.cli import import_ as importing
 from reconciler.cli.parser import parse_arguments
@@ -39,6 +39,7 @@ COMMANDS = (
     destroy.COMMAND,
     validate.COMMAND,
     status.COMMAND,
+    ls.COMMAND,
     verify.COMMAND,
     execute.COMMAND,
     agent.COMMAND,

@@ -1,6 +1,6 @@
 """The JSON Schemas (draft 2020-12) of what `--json` prints, so that scripts know its form.
 
-`python -m reconciler.render.schema` writes schemas/plan.schema.json and schemas/status.schema.json; tests keep them in step.
+`python -m reconciler.render.schema` writes the files of `SCHEMAS`; tests keep them in step.
 Pydantic makes them from the dataclasses. `state.codec` adds the tag of a record or a step, and fields that are always written.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,10 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.plan.document import CODEC, PlanDocument
+from reconciler.render.listing import Listing
 from reconciler.render.status import StatusDocument
+from reconciler.render.validation import ValidationDocument
+from reconciler.render.verify import VerifyDocument
 from reconciler.state.codec import listed_fields, tag_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
@@ -24,6 +27,8 @@ from reconciler.state.steps.step import Step
 from reconciler.state.subject import Subject
 
 PLAN_PATH, STATUS_PATH = Path("schemas/plan.schema.json"), Path("schemas/status.schema.json")
+LISTING_PATH = Path("schemas/ls.schema.json")
+VERIFICATION_PATH, VALIDATION_PATH = Path("schemas/verify.schema.json"), Path("schemas/validate.schema.json")
 
 Schema = dict[str, Any]
 
@@ -82,6 +87,31 @@ def status_schema() -> Schema:
     return _json_schema(StatusDocument, "netctl status --json")
 
 
+def listing_schema() -> Schema:
+    """Of `ls -o json`."""
+    return _json_schema(Listing, "netctl ls -o json")
+
+
+def verification_schema() -> Schema:
+    """Of `verify --json`."""
+    return _json_schema(VerifyDocument, "netctl verify --json")
+
+
+def validation_schema() -> Schema:
+    """Of `validate --json`."""
+    return _json_schema(ValidationDocument, "netctl validate --json")
+
+
+SCHEMAS: Mapping[Path, Callable[[], Schema]] = {
+    PLAN_PATH: plan_schema,
+    STATUS_PATH: status_schema,
+    LISTING_PATH: listing_schema,
+    VERIFICATION_PATH: verification_schema,
+    VALIDATION_PATH: validation_schema,
+}
+"""The files, and what makes each."""
+
+
 def _json_schema(cls: type, title: str, held: Iterable[type] = ()) -> Schema:
     """The schema of a dataclass; `held` are classes of which it may hold some, as a `Record` or a `Step`."""
     adapters: list[tuple[str, Literal["validation"], TypeAdapter[Any]]]
@@ -113,5 +143,5 @@ def render_schema(schema: Schema) -> str:
 
 
 if __name__ == "__main__":
-    PLAN_PATH.write_text(render_schema(plan_schema()), encoding="utf-8")
-    STATUS_PATH.write_text(render_schema(status_schema()), encoding="utf-8")
+    for path, make in SCHEMAS.items():
+        path.write_text(render_schema(make()), encoding="utf-8")
