@@ -10,7 +10,8 @@
     ├── RolledBackError     4  an apply failed, and every host is in the state before
     ├── LeftoverError       5  an apply or destroy failed, and something is left
     ├── VerificationError   6  a probe found what the file does not say
-    └── LockedError         7  another netctl has the host's lock
+    ├── LockedError         7  another netctl has the host's lock
+    └── DeclinedError     130  the user has declined, before anything was changed
 
 Foreign exceptions (OSError, pydantic's, docker's) are translated at their origin, so that only these errors reach
 `cli`. Each has a sentence for the user, and a help line with advice.
@@ -163,3 +164,9 @@ class LockedError(NetctlError):
     """Another netctl holds the lock of a host; the message names the process."""
 
     exit_status = 7
+
+
+class DeclinedError(NetctlError):
+    """The user has answered a question with no, so that nothing was changed."""
+
+    exit_status = 130

@@ -207,10 +207,15 @@ def add_plan_options(parser: Parser) -> None:
 
 def add_apply_options(parser: Parser) -> None:
     """Options for the execution of a plan: --yes and --rollback-after."""
-    help_text = "ask nothing: also connect to machines that only a host reports"
+    help_text = "ask nothing: remove and re-create containers, and connect to machines that only a host reports"
     parser.add_argument("--yes", "-y", action="store_true", help=help_text)
     help_text = "seconds without a sign of life after which an ssh host rolls back (default: 60)"
     parser.add_argument("--rollback-after", metavar="S", type=_parse_seconds, default=60.0, help=help_text)
+
+
+def add_dry_run(parser: Parser) -> None:
+    """--dry-run."""
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
 
 
 def parse_name(text: str) -> str:

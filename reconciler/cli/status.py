@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     HostError, after the status, if a foreign resource conflicts with a missing one.
     """
     from reconciler.cli.common import open_job, palette, plan_present, print_json, warn_of_file, warn_of_slow_paths
+    from reconciler.cli.terminal import show
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
     from reconciler.render.connections import compile_shares, shares_of
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(CODEC.encode(document))
     else:
-        print(render_status(document, palette(), every=options.verbose))
+        show(render_status(document, palette(), every=options.verbose))
     warn_of_file(job.topology, job.desired.resolved)
     warn_of_slow_paths(job)
     refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
