@@ -16,7 +16,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from reconciler.cli import agent, apply, destroy, diff, init, ls, status, validate, verify, wait, watch
+from reconciler.cli import (
+    agent,
+    apply,
+    completion,
+    destroy,
+    diff,
+    help_,
+    init,
+    ls,
+    status,
+    validate,
+    verify,
+    version,
+    wait,
+    watch,
+)
 from reconciler.cli import exec as execute
 from reconciler.cli import import_ as importing
 from reconciler.cli.parser import parse_arguments
@@ -45,6 +60,9 @@ COMMANDS = (
     agent.COMMAND,
     wait.COMMAND,
     watch.COMMAND,
+    help_.COMMAND,
+    completion.COMMAND,
+    version.COMMAND,
 )
 """The commands in the order of `netctl --help`."""
 

@@ -69,9 +69,9 @@ class _TopParser(Parser):
 
 def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Command, argparse.Namespace]:
     """The command, and its options. UsageError if they are wrong. `--help` and `--version` raise SystemExit."""
-    top, parsers = _make_parsers(commands)
+    top, parsers = make_parsers(commands)
     by_name = {name: command for command in commands for name in (command.name, *command.aliases)}
-    with_value = frozenset(flag for parser in parsers.values() for flag in _flags(parser, with_value=True))
+    with_value = frozenset(flag for parser in parsers.values() for flag in options_of(parser, with_value=True))
     words = bring_forward(arguments, by_name, with_value)
     if words and words[0] in by_name:
         words[0] = by_name[words[0]].name
@@ -95,6 +95,7 @@ def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tu
         name = f"netctl {command.name}"
         raise UsageError(f"`{name}` takes nothing after `--`", f"`{name} --help` shows its usage")
     _settle_file(options)
+    options.command_table = tuple(commands)  # for those that are about commands
     return command, options
 
 
@@ -113,7 +114,7 @@ def _settle_file(options: argparse.Namespace) -> None:
         options.file = default_file()
 
 
-def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
+def make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and those of all commands by name."""
     top = _TopParser(
         prog="netctl",
@@ -143,14 +144,14 @@ def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser
 
 def _refuse_unknown(word: str, parser: Parser) -> NoReturn:
     option = word.partition("=")[0] if word.startswith("-") else ""
-    near = nearest(option, _flags(parser)) if option else ""
+    near = nearest(option, options_of(parser)) if option else ""
     what = "option" if option else "argument"
     help_text = f"did you mean {near}?" if near else f"`{parser.prog} --help` shows its usage"
     help_text = OPTION_HINTS.get(option, help_text)
     raise UsageError(f"`{parser.prog}` knows no {what} {word!r}", help_text)
 
 
-def _flags(parser: Parser, *, with_value: bool = False) -> list[str]:
+def options_of(parser: Parser, *, with_value: bool = False) -> list[str]:
     """The options of a parser; with `with_value`, those that take a value."""
     actions = parser._actions  # noqa: SLF001  argparse has no other way to list them
     return [flag for action in actions if not with_value or action.nargs is None for flag in action.option_strings]
