@@ -36,6 +36,8 @@ class NetctlError(Exception):
     def __init__(self, message: str, help_text: str = "") -> None:
         """`message` describes the error; `help_text`, if given, is the advice."""
         super().__init__(message)
+        self.is_after_answer = False
+        """Whether the command has printed its JSON document already."""
         self.message = message
         self.help_text = help_text
 

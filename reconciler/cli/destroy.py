@@ -190,7 +190,9 @@ def _left_over(scope: _Scope) -> LeftoverError:
     words = "; ".join(f"{host} ({destinations[host]}): {error.message}" for host, error in left.items())
     commands = [f"netctl destroy --name {name} --host {destinations[host]}" for host in left]
     help_text = f"delete them when the hosts are back: {'; '.join(commands)}"
-    return LeftoverError(f"resources of {name} remain on: {words}", help_text)
+    error = LeftoverError(f"resources of {name} remain on: {words}", help_text)
+    error.is_after_answer = True
+    return error
 
 
 def _render(document: PlanDocument, options: argparse.Namespace) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconciler.cli.parser import Command, Parser, add_host, add_names
+from reconciler.errors import HostError
 
 if TYPE_CHECKING:
     from reconciler.cli.common import Job
@@ -63,7 +64,11 @@ def run(options: argparse.Namespace) -> int:
         show(render_status(document, palette(), every=options.verbose))
     warn_of_file(job.topology, job.desired.resolved)
     warn_of_slow_paths(job)
-    refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
+    try:
+        refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
+    except HostError as error:
+        error.is_after_answer = True
+        raise
     return 0 if document.in_step else DRIFT
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from reconciler.topology import DEFAULT_FILE
 
@@ -110,3 +111,12 @@ def default_file() -> str:
     named = os.environ.get(FILE_VARIABLE)
     found = (name for name in DEFAULT_FILES if os.path.exists(name))  # noqa: PTH110  a start without pathlib
     return named or next(found, DEFAULT_FILE)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, though it may be wrong: `--json`, or `-o json` of `ls`, before any `--`."""
+    own = list(words[: words.index("--")] if "--" in words else words)
+    if "exec" in own:
+        return False  # the words are those of another program
+    named = {f"{first} {second}" for first, second in pairwise(own)}
+    return "--json" in own or "--output=json" in own or "-ojson" in own or bool(named & {"-o json", "--output json"})

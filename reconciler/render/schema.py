@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.plan.document import CODEC, PlanDocument
 from reconciler.render.listing import Listing
+from reconciler.render.refusal import RefusalDocument
 from reconciler.render.status import StatusDocument
 from reconciler.render.validation import ValidationDocument
 from reconciler.render.verify import VerifyDocument
@@ -28,6 +29,7 @@ from reconciler.state.subject import Subject
 
 PLAN_PATH, STATUS_PATH = Path("schemas/plan.schema.json"), Path("schemas/status.schema.json")
 LISTING_PATH = Path("schemas/ls.schema.json")
+ERROR_PATH = Path("schemas/error.schema.json")
 VERIFICATION_PATH, VALIDATION_PATH = Path("schemas/verify.schema.json"), Path("schemas/validate.schema.json")
 
 Schema = dict[str, Any]
@@ -102,12 +104,18 @@ def validation_schema() -> Schema:
     return _json_schema(ValidationDocument, "netctl validate --json")
 
 
+def error_schema() -> Schema:
+    """Of every command with `--json` that ends with an error."""
+    return _json_schema(RefusalDocument, "netctl --json, an error")
+
+
 SCHEMAS: Mapping[Path, Callable[[], Schema]] = {
     PLAN_PATH: plan_schema,
     STATUS_PATH: status_schema,
     LISTING_PATH: listing_schema,
     VERIFICATION_PATH: verification_schema,
     VALIDATION_PATH: validation_schema,
+    ERROR_PATH: error_schema,
 }
 """The files, and what makes each."""
 
