@@ -43,7 +43,15 @@ def run(options: argparse.Namespace) -> int:
 
     HostError, after the status, if a foreign resource conflicts with a missing one.
     """
-    from reconciler.cli.common import open_job, palette, plan_present, print_json, warn_of_file, warn_of_slow_paths
+    from reconciler.cli.common import (
+        open_job,
+        palette,
+        plan_present,
+        print_json,
+        warn_of_file,
+        warn_of_slow_paths,
+        warn_of_starts,
+    )
     from reconciler.cli.terminal import show
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
@@ -64,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         show(render_status(document, palette(), every=options.verbose))
     warn_of_file(job.topology, job.desired.resolved)
     warn_of_slow_paths(job)
+    warn_of_starts(job)
     try:
         refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
     except HostError as error:

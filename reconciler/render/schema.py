@@ -16,6 +16,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.plan.document import CODEC, PlanDocument
+from reconciler.render.explain import ExplainDocument
+from reconciler.render.exposure import ExposureDocument
 from reconciler.render.listing import Listing
 from reconciler.render.refusal import RefusalDocument
 from reconciler.render.status import StatusDocument
@@ -109,15 +111,14 @@ def error_schema() -> Schema:
     return _json_schema(RefusalDocument, "netctl --json, an error")
 
 
-SCHEMAS: Mapping[Path, Callable[[], Schema]] = {
-    PLAN_PATH: plan_schema,
-    STATUS_PATH: status_schema,
-    LISTING_PATH: listing_schema,
-    VERIFICATION_PATH: verification_schema,
-    VALIDATION_PATH: validation_schema,
-    ERROR_PATH: error_schema,
-}
-"""The files, and what makes each."""
+def explain_schema() -> Schema:
+    """Of `explain --json`."""
+    return _json_schema(ExplainDocument, "netctl explain --json")
+
+
+def exposure_schema() -> Schema:
+    """Of `exposure --json`."""
+    return _json_schema(ExposureDocument, "netctl exposure --json")
 
 
 def _json_schema(cls: type, title: str, held: Iterable[type] = ()) -> Schema:
@@ -149,6 +150,18 @@ def render_schema(schema: Schema) -> str:
     """The text of a file in schemas/."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
+
+SCHEMAS: Mapping[Path, Callable[[], Schema]] = {
+    PLAN_PATH: plan_schema,
+    STATUS_PATH: status_schema,
+    LISTING_PATH: listing_schema,
+    VERIFICATION_PATH: verification_schema,
+    VALIDATION_PATH: validation_schema,
+    ERROR_PATH: error_schema,
+    Path("schemas/explain.schema.json"): explain_schema,
+    Path("schemas/exposure.schema.json"): exposure_schema,
+}
+"""The files, and what makes their content."""
 
 if __name__ == "__main__":
     for path, make in SCHEMAS.items():
