@@ -67,7 +67,7 @@ hosts:
   beta: {connect: ssh://root@beta.example.net, address: 192.0.2.12}
 
 subnets:
-  front: {cidr: 10.44.0.0/24}         # over several hosts: netctl makes a VXLAN, or routes between neighbours
+  front: {cidr: 10.44.0.0/24}         # over several hosts: netctl makes a tunnel, or routes between neighbours
 
 containers:
   web:

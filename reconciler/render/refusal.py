@@ -13,7 +13,7 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorReport:
     """An error: what is wrong, what to do, and the exit status."""
 
     message: str
@@ -30,11 +30,11 @@ class RefusalDocument:
     """What is printed in place of a command's own document."""
 
     format_version: int
-    error: Refusal
+    error: ErrorReport
 
 
 def compile_refusal(error: NetctlError, exit_status: int) -> RefusalDocument:
     """The document of an error."""
     faults, path = (error.faults, error.path) if isinstance(error, TopologyError) else ((), "")
-    refusal = Refusal(error.message, error.help_text, exit_status, path, list_faults(faults[:SHOWN_FAULTS]))
+    refusal = ErrorReport(error.message, error.help_text, exit_status, path, list_faults(faults[:SHOWN_FAULTS]))
     return RefusalDocument(FORMAT_VERSION, refusal)

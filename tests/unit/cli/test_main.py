@@ -134,7 +134,7 @@ def test_refusals_are_json_for_programs(tmp_path: Path) -> None:
         done = exec_netctl(*words)
         told = json.loads(done.out)
         assert done.err.count("error: ") >= 1
-        assert set(told["error"]) >= set(schema["$defs"]["Refusal"]["required"])
+        assert set(told["error"]) >= set(schema["$defs"]["ErrorReport"]["required"])
         assert told["error"]["exit_status"] == done.status == 2
     told = json.loads(exec_netctl("diff", "--json", path).out)["error"]
     assert {(fault["line"], fault["column"]) for fault in told["faults"]} >= {(2, 7), (3, 27)}
