@@ -1,0 +1,157 @@
+"""The cells of the nodes: in each band, which is a subnet's part of the picture, each host has a grid of nodes. Pure.
+
+All lengths are in pixels of the picture, and whole numbers, so that its text is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler.graph.model import Bar, Column, Graph, Node, NodeId
+
+TITLE_PX, TEXT_PX = 8, 7
+"""The widths of a character of a title (13 px) and of other text (11 px), in a font of equal widths; rounded up."""
+TITLE_LINE, TEXT_LINE = 16, 14
+TITLE_MAX, TEXT_MAX = 24, 39
+"""The longest lines; the longest IPv6 address has 39 characters."""
+PAD = 9
+NODE_MIN = 112
+TRUNK, BETWEEN = 16, 12
+"""The room to the left of each node, with its cable; and to the right of it."""
+COLUMN_MIN = 190
+RATIO = 0.8
+"""Of the shape of a node and of the picture: how many nodes stand side by side."""
+PORTS_BAND, LOOSE_BAND = "ports", "loose"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A horizontal part of the picture: that of a subnet, of the published ports, or of nodes without a subnet."""
+
+    key: NodeId
+    bar: Bar | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The wrapped text of a node."""
+
+    title: tuple[str, ...]
+    lines: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """With padding."""
+        longest = max((len(line) * TITLE_PX for line in self.title), default=0)
+        return max(longest, *(len(line) * TEXT_PX for line in self.lines), 0) + 2 * PAD
+
+    @property
+    def height(self) -> int:
+        """With padding."""
+        return len(self.title) * TITLE_LINE + len(self.lines) * TEXT_LINE + 2 * PAD - 4
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """The cell of a node: its band and row, and its place in the row on its host."""
+
+    host: str
+    band: int
+    row: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where each node is, without coordinates; and the widths of nodes and columns without their wires."""
+
+    bands: tuple[Band, ...]
+    spots: Mapping[NodeId, Spot]
+    texts: Mapping[NodeId, Text]
+    node_widths: Mapping[str, int]
+    inner_widths: Mapping[str, int]
+    row_heights: Mapping[tuple[int, int], int]
+
+    def band_of(self, key: NodeId) -> int:
+        """The number of the band of a bar."""
+        return next(number for number, band in enumerate(self.bands) if band.key == key)
+
+
+def wrap_node(node: Node) -> Text:
+    """The lines of a node's text. A long name continues on the next line, and is never cut."""
+    return Text(_wrap((node.title,), TITLE_MAX), _wrap(node.lines, TEXT_MAX))
+
+
+def _wrap(lines: Iterable[str], width: int) -> tuple[str, ...]:
+    return tuple(part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""])
+
+
+def place_nodes(graph: Graph) -> Grid:
+    """The cell of every node. Nodes of one band and host fill rows, in the order of the file."""
+    cells = _cells(graph)
+    texts = {node.id: wrap_node(node) for node in graph.nodes}
+    widths = {column.id.name: _side_by_side(graph, column, cells) for column in graph.columns}
+    spots: dict[NodeId, Spot] = {}
+    bands = []
+    for number, (key, bar) in enumerate(_band_keys(graph, cells)):
+        rows = 0
+        for host, wide in widths.items():
+            nodes = cells.get((key, host), [])
+            rows = max(rows, math.ceil(len(nodes) / wide))
+            spots |= {node.id: Spot(host, number, index // wide, index % wide) for index, node in enumerate(nodes)}
+        bands.append(Band(key, bar, rows))
+    heights: dict[tuple[int, int], int] = {}
+    for id_, spot in spots.items():
+        heights[spot.band, spot.row] = max(heights.get((spot.band, spot.row), 0), texts[id_].height)
+    node_widths = {host: max((texts[id_].width for id_, spot in spots.items() if spot.host == host), default=0) for host in widths}
+    node_widths = {host: max(width, NODE_MIN) for host, width in node_widths.items()}
+    inner = {
+        column.id.name: max(
+            widths[column.id.name] * (TRUNK + node_widths[column.id.name] + BETWEEN), _head_width(graph, column), COLUMN_MIN
+        )
+        for column in graph.columns
+    }
+    return Grid(tuple(bands), spots, texts, node_widths, inner, heights)
+
+
+def _cells(graph: Graph) -> dict[tuple[NodeId, str], list[Node]]:
+    bars = {bar.id for bar in graph.bars}
+    cells: dict[tuple[NodeId, str], list[Node]] = {}
+    for node in graph.nodes:
+        home = NodeId("subnet", node.band)
+        key = NodeId("ports") if node.id.shape == "ports" else home if home in bars else NodeId("container")
+        cells.setdefault((key, node.host), []).append(node)
+    return cells
+
+
+def _band_keys(graph: Graph, cells: Mapping[tuple[NodeId, str], list[Node]]) -> list[tuple[NodeId, Bar | None]]:
+    found: list[tuple[NodeId, Bar | None]] = []
+    for key in (NodeId("ports"), NodeId("container")):
+        if any(each == key for each, _ in cells):
+            found.append((key, None))
+    bars = [(bar.id, bar) for bar in graph.bars]
+    return [*(each for each in found if each[0].shape == "ports"), *bars, *(each for each in found if each[0].shape != "ports")]
+
+
+def _side_by_side(graph: Graph, column: Column, cells: Mapping[tuple[NodeId, str], list[Node]]) -> int:
+    """How many nodes of a host stand side by side, so that the picture is somewhat wider than high."""
+    largest: dict[NodeId, int] = {}
+    for (key, _), nodes in cells.items():
+        largest[key] = max(largest.get(key, 0), len(nodes))
+    own = max((len(nodes) for (_, host), nodes in cells.items() if host == column.id.name), default=1)
+    return max(1, min(own, math.ceil(math.sqrt(RATIO * sum(largest.values()) / len(graph.columns)))))
+
+
+def _head_width(graph: Graph, column: Column) -> int:
+    """The width that the texts of the host, and of its part of each bar, need."""
+    host = column.id.name
+    head = max(len(host) * TITLE_PX + len(column.connect) * TEXT_PX, len(", ".join(column.addresses)) * TEXT_PX)
+    head = max(head, len(column.mark.words) * TEXT_PX)
+    bars = [bar for bar in graph.bars if host in bar.gateways]
+    firsts = (len(bar.id.name) * TITLE_PX + (len(bar.mode) + len(bar.gateways[host])) * TEXT_PX for bar in bars)
+    seconds = (len(", ".join(bar.cidrs)) + len(bar.mark.words) + 2 for bar in bars)
+    return max(head, *firsts, *(count * TEXT_PX for count in seconds), 0) + 4 * PAD

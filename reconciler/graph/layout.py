@@ -1,0 +1,82 @@
+"""Where everything of a picture is: `lay_out`. Pure; the same graph has the same layout on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.graph.grid import BETWEEN, PAD, TRUNK, Grid, place_nodes
+from reconciler.graph.lanes import plan_courses
+from reconciler.graph.model import Graph, NodeId
+from reconciler.graph.picture import Picture, PlacedBar, PlacedColumn, PlacedJoin, PlacedNode, Rect
+from reconciler.graph.rooms import (
+    BAR_HEIGHT,
+    HEAD_HEIGHT,
+    MARGIN,
+    OUTSIDE_HEIGHT,
+    Gutters,
+    Heights,
+    find_gutters,
+    find_heights,
+)
+from reconciler.graph.router import Router
+
+COLUMN_GAP = 44
+LEGEND = 84
+WIDTH_MIN = 620
+"""The width that the legend needs."""
+
+
+def lay_out(graph: Graph) -> Picture:
+    """The picture of a graph."""
+    grid = place_nodes(graph)
+    courses, lanes = plan_courses(graph, grid)
+    heights = find_heights(graph, grid, lanes)
+    gutters = find_gutters(grid, lanes, courses, heights)
+    columns = tuple(_columns(graph, grid, gutters, heights))
+    width = max(columns[-1].rect.right if columns else 0, WIDTH_MIN) + MARGIN
+    bars = tuple(_bars(graph, grid, columns, heights))
+    nodes = tuple(_nodes(graph, grid, columns, heights))
+    outside = Rect(MARGIN, heights.outside, width - 2 * MARGIN, OUTSIDE_HEIGHT) if graph.has_outside else None
+    wires = Router(grid, lanes, heights, gutters, columns, bars, nodes, outside).place_all(courses)
+    return Picture(
+        graph, width, heights.end + LEGEND, columns, bars, tuple(_joins(bars)), nodes, wires, outside, heights.end + MARGIN
+    )
+
+
+def _columns(graph: Graph, grid: Grid, gutters: Gutters, heights: Heights) -> Iterator[PlacedColumn]:
+    x = MARGIN
+    for column in graph.columns:
+        host = column.id.name
+        width = grid.inner_widths[host] + gutters.width(host) + 2 * PAD
+        rect = Rect(x, heights.head, width, heights.end - heights.head)
+        yield PlacedColumn(column, rect, Rect(x, heights.head, width, HEAD_HEIGHT))
+        x += width + COLUMN_GAP
+
+
+def _bars(graph: Graph, grid: Grid, columns: Iterable[PlacedColumn], heights: Heights) -> Iterator[PlacedBar]:
+    placed = tuple(columns)
+    for bar in graph.bars:
+        y = heights.bars[grid.band_of(bar.id)]
+        here = [each for each in placed if each.column.id.name in bar.gateways]
+        for number, each in enumerate(here):
+            rect = Rect(each.rect.x + PAD, y, each.rect.width - 2 * PAD, BAR_HEIGHT)
+            yield PlacedBar(bar, each.column.id.name, rect, is_first=number == 0)
+
+
+def _joins(bars: Iterable[PlacedBar]) -> Iterator[PlacedJoin]:
+    parts: dict[NodeId, list[PlacedBar]] = {}
+    for part in bars:
+        parts.setdefault(part.bar.id, []).append(part)
+    for found in parts.values():
+        for left, right in zip(found, found[1:], strict=False):
+            yield PlacedJoin(left.bar, left.rect.right, right.rect.x, left.rect.y + BAR_HEIGHT // 2)
+
+
+def _nodes(graph: Graph, grid: Grid, columns: Iterable[PlacedColumn], heights: Heights) -> Iterator[PlacedNode]:
+    starts = {each.column.id.name: each.rect.x + PAD for each in columns}
+    for node in graph.nodes:
+        if (spot := grid.spots.get(node.id)) and spot.host in starts:
+            width = grid.node_widths[spot.host]
+            x = starts[spot.host] + TRUNK + spot.place * (TRUNK + width + BETWEEN)
+            text = grid.texts[node.id]
+            yield PlacedNode(node, Rect(x, heights.rows[spot.band, spot.row], width, text.height), text)
