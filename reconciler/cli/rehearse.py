@@ -81,7 +81,7 @@ def _carry_out(topology: Topology, *, quiet: bool) -> tuple[VerifyDocument, int]
         plans = fleet.plan(desired.hosts)
         with show_progress(sys.stderr, quiet=quiet) as progress:
             fleet.apply(plans, progress)
-            facts = fleet.read(lock=True)
+            facts = fleet.read(lock=False)
             plan = compile_probes(topology, desired.resolved, facts)
             results = name_suspects(fleet.probe(plan.probes), topology, desired.hosts, facts)
             fleet.apply(fleet.plan({}), progress)

@@ -24,15 +24,14 @@ TRUNK, BETWEEN = 16, 12
 COLUMN_MIN = 190
 RATIO = 0.8
 """Of the shape of a node and of the picture: how many nodes stand side by side."""
-PORTS_BAND, LOOSE_BAND = "ports", "loose"
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A horizontal part of the picture: that of a subnet, of the published ports, or of nodes without a subnet."""
+    """A horizontal part of the picture: that of subnets side by side, of published ports, or of nodes without a subnet."""
 
-    key: NodeId
-    bar: Bar | None
+    keys: tuple[NodeId, ...]
+    has_bars: bool
     rows: int
 
 
@@ -78,7 +77,7 @@ class Grid:
 
     def band_of(self, key: NodeId) -> int:
         """The number of the band of a bar."""
-        return next(number for number, band in enumerate(self.bands) if band.key == key)
+        return next(number for number, band in enumerate(self.bands) if key in band.keys)
 
 
 def wrap_node(node: Node) -> Text:
@@ -97,13 +96,13 @@ def place_nodes(graph: Graph) -> Grid:
     widths = {column.id.name: _side_by_side(graph, column, cells) for column in graph.columns}
     spots: dict[NodeId, Spot] = {}
     bands = []
-    for number, (key, bar) in enumerate(_band_keys(graph, cells)):
+    for number, keys in enumerate(_band_keys(graph, cells)):
         rows = 0
         for host, wide in widths.items():
-            nodes = cells.get((key, host), [])
+            nodes = [node for key in keys for node in cells.get((key, host), [])]
             rows = max(rows, math.ceil(len(nodes) / wide))
             spots |= {node.id: Spot(host, number, index // wide, index % wide) for index, node in enumerate(nodes)}
-        bands.append(Band(key, bar, rows))
+        bands.append(Band(keys, any(key.shape == "subnet" for key in keys), rows))
     heights: dict[tuple[int, int], int] = {}
     for id_, spot in spots.items():
         heights[spot.band, spot.row] = max(heights.get((spot.band, spot.row), 0), texts[id_].height)
@@ -128,13 +127,25 @@ def _cells(graph: Graph) -> dict[tuple[NodeId, str], list[Node]]:
     return cells
 
 
-def _band_keys(graph: Graph, cells: Mapping[tuple[NodeId, str], list[Node]]) -> list[tuple[NodeId, Bar | None]]:
-    found: list[tuple[NodeId, Bar | None]] = []
-    for key in (NodeId("ports"), NodeId("container")):
-        if any(each == key for each, _ in cells):
-            found.append((key, None))
-    bars = [(bar.id, bar) for bar in graph.bars]
-    return [*(each for each in found if each[0].shape == "ports"), *bars, *(each for each in found if each[0].shape != "ports")]
+def _band_keys(graph: Graph, cells: Mapping[tuple[NodeId, str], list[Node]]) -> list[tuple[NodeId, ...]]:
+    """The bands from the top. Subnets share one if they lie side by side: from its first host to its last one, each is alone."""
+    order = {column.id.name: number for number, column in enumerate(graph.columns)}
+    levels: list[list[tuple[NodeId, range]]] = []
+    for bar in graph.bars:
+        numbers = [order[host] for host in bar.gateways]
+        own = range(min(numbers, default=0), max(numbers, default=len(order) - 1) + 1)
+        level = next((each for each in levels if not any(_touch(own, other) for _, other in each)), None)
+        if level is None:
+            levels.append(level := [])
+        level.append((bar.id, own))
+    bars = [tuple(key for key, _ in level) for level in levels]
+    present = {key for key, _ in cells}
+    ports, loose = (tuple(key for key in (each,) if key in present) for each in (NodeId("ports"), NodeId("container")))
+    return [keys for keys in (ports, *bars, loose) if keys]
+
+
+def _touch(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop
 
 
 def _side_by_side(graph: Graph, column: Column, cells: Mapping[tuple[NodeId, str], list[Node]]) -> int:

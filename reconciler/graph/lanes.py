@@ -13,7 +13,7 @@ from typing import TypeVar
 from reconciler.graph.grid import Grid, Spot
 from reconciler.graph.model import Graph, NodeId, Wire
 
-LANE = 12
+LANE = 14
 """The distance of two lanes below a row, which have room for a label."""
 GUTTER_LANE = 9
 
@@ -125,8 +125,9 @@ def _meet(one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str, str]:
 def _is_home(wire: Wire, spot: Spot | None, grid: Grid) -> bool:
     if wire.kind != "cable" or spot is None:
         return False
-    key = grid.bands[spot.band].key
-    return key == wire.target or (key.shape == "ports" and wire.target == NodeId("host", spot.host))
+    if wire.source.shape == "ports":
+        return True
+    return wire.target in grid.bands[spot.band].keys
 
 
 def _crossing(ends: tuple[NodeId, NodeId], spots: tuple[Spot | None, Spot | None], grid: Grid) -> int:

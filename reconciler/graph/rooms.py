@@ -33,7 +33,7 @@ class Heights:
 
     def below(self, grid: Grid, band: int, row: int, lane: int) -> int:
         """The y of a lane below a row."""
-        return self.rows[band, row] + grid.row_heights[band, row] + LANE * (lane + 1)
+        return self.rows[band, row] + grid.row_heights[band, row] + LANE * (lane + 1) + 2
 
 
 def find_heights(graph: Graph, grid: Grid, lanes: Lanes) -> Heights:
@@ -45,7 +45,7 @@ def find_heights(graph: Graph, grid: Grid, lanes: Lanes) -> Heights:
     for number, band in enumerate(grid.bands):
         y += lanes.crossing_depth(number) + ABOVE_BAR
         bars.append(y)
-        y += BAR_HEIGHT + BELOW_BAR if band.bar else 0
+        y += BAR_HEIGHT + BELOW_BAR if band.has_bars else 0
         for row in range(band.rows):
             rows[number, row] = y
             y += grid.row_heights.get((number, row), 0) + BELOW_ROW + lanes.row_depth(number, row)

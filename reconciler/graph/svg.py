@@ -47,6 +47,7 @@ def render_svg(picture: Picture, *, with_style: bool = True) -> str:
         *(line for each in picture.columns for line in _host(each)),
         *(line for each in picture.bars for line in _bar(each)),
         *(line for each in picture.nodes for line in _node(each)),
+        *_plugs(picture),
         *(line for each in picture.wires for line in _label(each)),
         *_legend(picture),
         "</svg>",
@@ -154,11 +155,13 @@ def _wire(placed: PlacedWire) -> Iterator[str]:
     ends = f'data-from="{quote(str(wire.source))}" data-to="{quote(str(wire.target))}" data-bundle="{quote(wire.bundle)}"'
     tip = "" if wire.kind == "cable" else f' marker-end="url(#tip-{wire.kind})"'
     yield f'<g class="{" ".join(filter(None, ("wire", wire.kind, name and f"mark-{name}")))}" {ends}>'
-    yield f'<path class="under" d="{path}"/><path class="line" d="{path}"{tip}/>'
-    if wire.kind == "cable":
-        x, y = placed.points[-1]
-        yield f'<circle class="plug" cx="{x}" cy="{y}" r="3.4"/>'
-    yield "</g>"
+    yield f'<path class="under" d="{path}"/><path class="line" d="{path}"{tip}/></g>'
+
+
+def _plugs(picture: Picture) -> Iterator[str]:
+    """A dot where a cable meets a bar: a cable without one only passes behind it."""
+    ends = dict.fromkeys(each.points[-1] for each in picture.wires if each.wire.kind == "cable")
+    yield from (f'<circle class="plug" cx="{x}" cy="{y}" r="3.6"/>' for x, y in ends)
 
 
 def _label(placed: PlacedWire) -> Iterator[str]:

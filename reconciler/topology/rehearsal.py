@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lab import OUTSIDE_INTERFACES
-from reconciler.topology.check_addresses import _SEGMENTS, segment_of
+from reconciler.topology.check_addresses import SEGMENTS, overlap, segment_of
 from reconciler.topology.host_subnets import host_subnets_of
 from reconciler.topology.types import (
     Attachment,
@@ -89,7 +89,7 @@ class _Addresses:
         segment = segment_of(address)
         is_own = address in (segment[0], segment[1]) or (address.version == 4 and address == segment[-1])
         is_special = address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified
-        return not (is_own or is_special or any(_overlap(segment, network) for network in self._others()))
+        return not (is_own or is_special or any(overlap(segment, network) for network in self._others()))
 
     def _others(self) -> Iterator[Network]:
         yield from (interface.network for interface in OUTSIDE_INTERFACES)
@@ -109,7 +109,7 @@ class _Addresses:
         """The substitute for an address that does not fit; in its own segment if that has one."""
         if address not in self.moved:
             own = segment_of(address)
-            substitute = self.free((own, *(each for each in _SEGMENTS if each.version == address.version)))
+            substitute = self.free((own, *(each for each in SEGMENTS if each.version == address.version)))
             if substitute is None:
                 return None
             self.moved[address] = substitute
@@ -126,7 +126,7 @@ def _host(host: Host, addresses: _Addresses, notes: dict[str, None]) -> Host:
         kept += [substitute] if substitute else []
     if not any(address.version == 4 for address in kept):
         lans = tuple(cidr for cidr in _lans_of(addresses.topology, host) if cidr.version == 4 and cidr.prefixlen == 24)
-        if chosen := addresses.free((*lans, *_SEGMENTS)):
+        if chosen := addresses.free((*lans, *SEGMENTS)):
             kept.insert(0, chosen)
             notes[f"{host.name} has the address {chosen} in the lab, because the file gives it no IPv4 address"] = None
     return Host(name=host.name, connect=Connect(scheme="lab"), addresses=tuple(kept))
