@@ -214,7 +214,7 @@ def _port_wires(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
     for id_, (target, texts) in drawn.ports.items():
         details = (Detail("published by", id_.host), *(Detail("port", text) for text in texts))
         yield Wire("cable", id_, NodeId("host", id_.host), f"listen {id_.host}", details=details)
-        yield Wire("port", id_, target, f"port {id_}", details=details)
+        yield Wire("port", id_, target, f"port {target}", details=details)
 
 
 # --- hosts, subnets, cables and policies ------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def _policies(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
         details = policy_details(topology, policy, number, mark)
         label = " ".join(filter(None, (mark.sign, render_policy_ports(policy.ports))))
         for source, target in _ends(topology, drawn, policy):
-            yield Wire("policy", source, target, f"policy {number}", label, mark, details)
+            yield Wire("policy", source, target, f"policy to {policy.target.name or policy.target.kind} {label}", label, mark, details)
 
 
 def _ends(topology: Topology, drawn: _Drawn, policy: Policy) -> Iterator[tuple[NodeId, NodeId]]:

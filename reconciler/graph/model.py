@@ -112,7 +112,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A cable, or an arrow: a policy or the way of a published port. Wires with one `bundle` share their lanes."""
+    """A cable, or an arrow: a policy or the way of a published port. Wires of one `bundle` share their lanes and their tip."""
 
     kind: WireKind
     source: NodeId

@@ -151,11 +151,13 @@ def _node(placed: PlacedNode) -> Iterator[str]:
 def _wire(placed: PlacedWire) -> Iterator[str]:
     wire = placed.wire
     name = MARK_CLASSES.get(wire.mark.sign) or STATE_CLASSES.get(wire.mark.state, "")
-    path = "M" + "L".join(f"{x} {y}" for x, y in placed.points)
+    # From the target on: the dashes of wires with one end then coincide where these share a lane.
+    path = "M" + "L".join(f"{x} {y}" for x, y in reversed(placed.points))
     ends = f'data-from="{quote(str(wire.source))}" data-to="{quote(str(wire.target))}" data-bundle="{quote(wire.bundle)}"'
-    tip = "" if wire.kind == "cable" else f' marker-end="url(#tip-{wire.kind})"'
+    tip = "" if wire.kind == "cable" else f' marker-start="url(#tip-{wire.kind})"'
+    under = "" if wire.kind == "cable" else f'<path class="under" d="{path}"/>'
     yield f'<g class="{" ".join(filter(None, ("wire", wire.kind, name and f"mark-{name}")))}" {ends}>'
-    yield f'<path class="under" d="{path}"/><path class="line" d="{path}"{tip}/></g>'
+    yield f'{under}<path class="line" d="{path}"{tip}/></g>'
 
 
 def _plugs(picture: Picture) -> Iterator[str]:
@@ -180,8 +182,8 @@ def _legend(picture: Picture) -> Iterator[str]:
     words = {"cable": "cable", "policy": "policy: may connect", "port": "published port"}
     yield f'<g class="legend"><path class="join" d="M{MARGIN} {y - 14}H{picture.width - MARGIN}" opacity=".3"/>'
     for kind in (kind for kind in words if kind in kinds):
-        tip = "" if kind == "cable" else f' marker-end="url(#tip-{kind})"'
-        yield f'<g class="wire {kind}"><path class="line" d="M{x} {y + 6}H{x + 40}"{tip}/></g>'
+        tip = "" if kind == "cable" else f' marker-start="url(#tip-{kind})"'
+        yield f'<g class="wire {kind}"><path class="line" d="M{x + 40} {y + 6}H{x}"{tip}/></g>'
         yield _text(x + 48, y + 10, words[kind], "soft")
         x += 48 + len(words[kind]) * TEXT_PX + 24
     x, y = MARGIN, y + 22
