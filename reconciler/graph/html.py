@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 from reconciler.graph.document import compile_document
@@ -24,22 +25,17 @@ def render_html(picture: Picture) -> str:
     """The whole file."""
     graph, script = picture.graph, read_asset("page.js")
     parts = {
-        "@TITLE@": quote(f"{graph.name}: netctl graph"),
-        "@NAME@": quote(graph.name),
-        "@SUMMARY@": quote(graph.summary),
-        "@POLICY@": _policy(script),
-        "@STYLE@": read_asset("page.css") + read_asset("picture.css"),
-        "@PICTURE@": render_svg(picture, with_style=False),
-        "@DATA@": quote_json(page_data(graph)),
-        "@SCRIPT@": script,
+        "TITLE": quote(f"{graph.name}: netctl graph"),
+        "NAME": quote(graph.name),
+        "SUMMARY": quote(graph.summary),
+        "POLICY": _policy(script),
+        "STYLE": read_asset("page.css") + read_asset("picture.css"),
+        "PICTURE": render_svg(picture, with_style=False),
+        "DATA": quote_json(page_data(graph)),
+        "SCRIPT": script,
     }
-    page = read_asset("page.html")
-    # Each part is inserted once, and what it holds is not searched again.
-    pieces = [page]
-    for key, part in parts.items():
-        before, _, after = pieces.pop().partition(key)
-        pieces += [before, part, after]
-    return "".join(pieces)
+    # In one pass: what a part holds is not searched again.
+    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], read_asset("page.html"))
 
 
 def page_data(graph: Graph) -> dict[str, Any]:

@@ -223,7 +223,7 @@ function wordsOf(from, to) {
       const parts = [];
       if (hops) parts.push(make("p", hops.verdict), listOf("ol", hops.hops));
       if (cell) {
-        const words = { ok: "may connect", "-": "must not connect", "ok -": "may connect, by some ports only" }[cell.symbol];
+        const words = { ok: "may connect", "-": "must not connect", "ok -": "some packets may pass, others must not" }[cell.symbol];
         const verdict = make("p");
         verdict.id = "verdict";
         verdict.append(make("span", cell.symbol, "symbol"), make("span", `${source} to ${target}: ${words}`));
@@ -275,8 +275,8 @@ search.addEventListener("keydown", (event) => {
 // --- the matrix -------------------------------------------------------------
 
 function drawMatrix() {
-  const sources = [...cells.keys()];
-  const targets = [...new Set(data.expectations.map((each) => each[1]))];
+  const sources = [...cells.keys()], received = new Set(data.expectations.map((each) => each[1]));
+  const targets = [...new Set([...sources, ...data.expectations.map((each) => each[1])])].filter((name) => received.has(name));
   const reason = make("div");
   reason.id = "reason";
   matrix.append(make("p", "What `netctl verify` expects. Rows send, columns receive: ok may pass, - must not pass.", "hint"));
