@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from reconciler.state.subject import Subject
 
 FORMATS = ("svg", "html", "mermaid", "dot", "json")
-SUFFIXES = {"svg": "svg", "html": "html", "htm": "html", "mmd": "mermaid", "mermaid": "mermaid", "dot": "dot", "gv": "dot", "json": "json"}
+SUFFIXES = {
+    "svg": "svg",
+    "html": "html",
+    "htm": "html",
+    "mmd": "mermaid",
+    "mermaid": "mermaid",
+    "dot": "dot",
+    "gv": "dot",
+    "json": "json",
+}
 """By the end of a file's name, the format that it means."""
 EXAMPLES = """\
   netctl graph -o shop.svg            a picture: hosts, subnets, containers, policies, ports

@@ -1,7 +1,7 @@
 """`netctl rehearse`: applies, verifies and destroys a topology in a lab of its own on this machine, and touches nothing else.
 
 Hosts become lab hosts, and containers plain namespaces (`topology.rehearsal`). The lab is in a sandbox
-(`kernel.sandbox`), so it meets no topology of the same name, and the kernel deletes all of it if netctl is killed.
+(`kernel.sandbox`), so it meets no topology of the same name. If netctl is killed, the kernel deletes all of it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _open_report(path: str | None) -> IO[str] | None:
     if not path:
         return None
     try:
-        return open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115  written and closed in the sandbox
+        return open(path, "w", encoding="utf-8")  # noqa: PTH123  written and closed in the sandbox
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot write {path}: {reason}", "name a file in a directory that you can write to") from None

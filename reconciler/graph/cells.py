@@ -15,13 +15,17 @@ REASONS_MAX = 12
 """The most reasons of one cell; the rest is counted."""
 
 
-def compile_cells(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+def compile_cells(
+    topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]
+) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
     """A cell for each pair of names that verification probes, in the order of the probes; and its notes."""
     plan = compile_probes(topology, resolved, facts)
     pairs: dict[tuple[str, str], list[Probe]] = {}
     for probe in plan.probes:
         pairs.setdefault((probe.source, probe.target), []).append(probe)
-    return tuple(Cell(source, target, _symbol(probes), _reasons(probes)) for (source, target), probes in pairs.items()), plan.notes
+    return tuple(
+        Cell(source, target, _symbol(probes), _reasons(probes)) for (source, target), probes in pairs.items()
+    ), plan.notes
 
 
 def _symbol(probes: Iterable[Probe]) -> str:

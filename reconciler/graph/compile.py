@@ -59,7 +59,7 @@ def compile_graph(
     """The picture of a topology; `marks` are those of `--live` and `--plan`."""
     drawn = _Drawn.of(topology, marks)
     nodes = (*_containers(topology, resolved, drawn), *_gone(topology, drawn), *_ports(topology, drawn))
-    wires = (*_cables(topology, drawn), *_policies(topology, drawn), *_port_wires(topology, drawn))
+    wires = (*_cables(drawn), *_policies(topology, drawn), *_port_wires(topology, drawn))
     cells, notes = compile_cells(topology, resolved, facts)
     return Graph(
         topology.name,
@@ -145,7 +145,7 @@ def _groups(topology: Topology, marks: Marks) -> dict[NodeId, tuple[Container, .
 def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterator[Node]:
     for id_, containers in drawn.groups.items():
         first, mark = containers[0], drawn.mark(containers)
-        title = first.name if len(containers) == 1 else f"{first.origin} ×{len(containers):,}"
+        title = first.name if len(containers) == 1 else f"{first.origin} \u00d7{len(containers):,}"
         lines = [f"{first.name} … {containers[-1].name}"] if len(containers) > 1 else []
         lines += [first.spec.image] if first.spec.image else []
         lines += [f"network of {first.share}"] if first.share else []
@@ -181,7 +181,9 @@ def _gone(topology: Topology, drawn: _Drawn) -> Iterator[Node]:
         name = subject.container_name
         if name and name not in known and host in topology.hosts:
             details = (Detail("container", name), Detail("host", host), *mark_details(mark))
-            yield Node(NodeId("container", name), host, name, (name,), tuple(filter(None, (mark.words,))), mark=mark, details=details)
+            yield Node(
+                NodeId("container", name), host, name, (name,), tuple(filter(None, (mark.words,))), mark=mark, details=details
+            )
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
@@ -207,10 +209,10 @@ def _port_wires(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
     """From the outside to the host, from the host to the ports, and from the ports to what they lead to."""
     listening = {*(id_.host for id_ in drawn.ports), *drawn.folded}
     for host in (host for host in topology.hosts if host in listening):
-        details = (Detail("published by", host),)
-        yield Wire("port", OUTSIDE, NodeId("host", host), f"outside {host}", details=details)
+        by = (Detail("published by", host),)
+        yield Wire("port", OUTSIDE, NodeId("host", host), f"outside {host}", details=by)
         if host in drawn.folded:
-            yield Wire("cable", NodeId("ports", "", host), NodeId("host", host), f"listen {host}", details=details)
+            yield Wire("cable", NodeId("ports", "", host), NodeId("host", host), f"listen {host}", details=by)
     for id_, (target, texts) in drawn.ports.items():
         details = (Detail("published by", id_.host), *(Detail("port", text) for text in texts))
         yield Wire("cable", id_, NodeId("host", id_.host), f"listen {id_.host}", details=details)
@@ -224,9 +226,7 @@ def _columns(topology: Topology, marks: Marks) -> Iterator[Column]:
     for host in topology.hosts.values():
         mark = marks.get((host.name, HOST_SUBJECT), UNMARKED)
         addresses = tuple(str(address) for address in host.addresses)
-        yield Column(
-            NodeId("host", host.name), render_connect(host), addresses, mark, host_details(topology, host, mark)
-        )
+        yield Column(NodeId("host", host.name), render_connect(host), addresses, mark, host_details(topology, host, mark))
 
 
 def _bars(topology: Topology, resolved: Resolved, marks: Marks) -> Iterator[Bar]:
@@ -273,7 +273,7 @@ def _merge(marks: Marks, hosts: Iterable[str], subject: Subject) -> Mark:
     return Mark(next(state for state in WORST if state in states), sign, tuple(texts))
 
 
-def _cables(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
+def _cables(drawn: _Drawn) -> Iterator[Wire]:
     """A cable from each node to each of its subnets. Members of one subnet in one row share it."""
     for id_, containers in drawn.groups.items():
         for attachment in containers[0].attachments:
@@ -286,7 +286,9 @@ def _policies(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
         details = policy_details(topology, policy, number, mark)
         label = " ".join(filter(None, (mark.sign, render_policy_ports(policy.ports))))
         for source, target in _ends(topology, drawn, policy):
-            yield Wire("policy", source, target, f"policy to {policy.target.name or policy.target.kind} {label}", label, mark, details)
+            yield Wire(
+                "policy", source, target, f"policy to {policy.target.name or policy.target.kind} {label}", label, mark, details
+            )
 
 
 def _ends(topology: Topology, drawn: _Drawn, policy: Policy) -> Iterator[tuple[NodeId, NodeId]]:

@@ -18,10 +18,11 @@ def render_connect(host: Host) -> str:
 
 
 def render_ports(publication: Publication) -> str:
-    """A publication: `8080 > 80/tcp`, with the address that it listens on, if the file says so."""
-    listen = f"{publication.address}:" if publication.address is not None and publication.address.version == 4 else ""
-    listen = f"[{publication.address}]:" if publication.address is not None and not listen else listen
-    return f"{listen}{_range(publication.port, publication.count)} → {_range(publication.to_port, publication.count)}/{publication.protocol}"
+    """A publication: `8080 → 80/tcp`, with the address that it listens on, if the file says so."""
+    address = publication.address
+    listen = "" if address is None else f"[{address}]:" if address.version == 6 else f"{address}:"
+    inner = f"{_range(publication.to_port, publication.count)}/{publication.protocol}"
+    return f"{listen}{_range(publication.port, publication.count)} → {inner}"
 
 
 def render_sources(publication: Publication) -> str:
@@ -112,7 +113,9 @@ def _policies_of(topology: Topology, container: Container) -> Iterator[Detail]:
     subnets = {each.subnet for each in container.attachments}
     for policy in topology.policies:
         for party in (policy.source, policy.target):
-            if (party.kind == "container" and party.name == container.origin) or (party.kind == "subnet" and party.name in subnets):
+            if (party.kind == "container" and party.name == container.origin) or (
+                party.kind == "subnet" and party.name in subnets
+            ):
                 yield Detail("policy", f"{policy.subject.parties}: {render_policy_ports(policy.ports)}")
                 break
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.graph.mermaid import number_ids
+from reconciler.graph.mermaid import drawable, number_ids
 from reconciler.graph.model import OUTSIDE, Graph
 from reconciler.state.visible import visible_line
 
 STYLES = {
-    "cable": 'dir=none, style=solid',
-    "policy": 'style=dashed, arrowhead=normal',
-    "port": 'style=dotted, arrowhead=empty',
+    "cable": "dir=none, style=solid",
+    "policy": "style=dashed, arrowhead=normal",
+    "port": "style=dotted, arrowhead=empty",
 }
 
 
@@ -33,14 +33,13 @@ def render_dot(graph: Graph) -> str:
                 style = "style=rounded, " if node.id.shape == "ports" else "peripheries=2, " if len(node.names) > 1 else ""
                 lines.append(f"    {keys[node.id]} [{style}label={quote((node.title, *node.lines))}];")
         lines.append("  }")
-    for wire in graph.wires:
-        if wire.source in keys and wire.target in keys:
-            label = f", label={quote((wire.label,))}" if wire.label else ""
-            lines.append(f"  {keys[wire.source]} -> {keys[wire.target]} [{STYLES[wire.kind]}{label}];")
+    for wire in drawable(graph.wires, keys):
+        label = f", label={quote((wire.label,))}" if wire.label else ""
+        lines.append(f"  {keys[wire.source]} -> {keys[wire.target]} [{STYLES[wire.kind]}{label}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def quote(parts: Iterable[str]) -> str:
-    """A quoted string with a line for each part. `\\` and `"` are escaped, so that none is an escape of Graphviz's own."""
+    """A quoted string with a line for each part. Backslashes and quotes are escaped: they are Graphviz's own."""
     lines = (visible_line(part).replace("\\", "\\\\").replace('"', '\\"') for part in parts if part)
     return '"' + "\\n".join(lines) + '"'

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from reconciler.graph.model import Bar, Column, Graph, Node, NodeId
+from reconciler.graph.model import Column, Graph, Node, NodeId
 
 TITLE_PX, TEXT_PX = 8, 7
 """The widths of a character of a title (13 px) and of other text (11 px), in a font of equal widths; rounded up."""
@@ -106,7 +106,9 @@ def place_nodes(graph: Graph) -> Grid:
     heights: dict[tuple[int, int], int] = {}
     for id_, spot in spots.items():
         heights[spot.band, spot.row] = max(heights.get((spot.band, spot.row), 0), texts[id_].height)
-    node_widths = {host: max((texts[id_].width for id_, spot in spots.items() if spot.host == host), default=0) for host in widths}
+    node_widths = {
+        host: max((texts[id_].width for id_, spot in spots.items() if spot.host == host), default=0) for host in widths
+    }
     node_widths = {host: max(width, NODE_MIN) for host, width in node_widths.items()}
     inner = {
         column.id.name: max(

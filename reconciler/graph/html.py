@@ -1,7 +1,7 @@
 """A graph as one page: the picture, what a click shows, the matrix of verification, and the path between two nodes. Pure.
 
-The page has its scripts and its data in itself. Its content security policy forbids everything from elsewhere, and
-scripts other than the page's own, so that a name can start nothing even if an escape were missing.
+The page has its script and its data in itself. Its content security policy forbids everything from elsewhere, and other
+scripts. So a name can start nothing, even if an escape were missing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def page_data(graph: Graph) -> dict[str, Any]:
     reasons = {text: number for number, text in enumerate(dict.fromkeys(text for cell in graph.cells for text in cell.reasons))}
     return {
         **document,
-        "expectations": [[each.source, each.target, each.symbol, [reasons[text] for text in each.reasons]] for each in graph.cells],
+        "expectations": [
+            [each.source, each.target, each.symbol, [reasons[text] for text in each.reasons]] for each in graph.cells
+        ],
         "reasons": list(reasons),
     }
 

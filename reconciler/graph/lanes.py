@@ -1,7 +1,7 @@
 """The lanes of wires: below each row of nodes, beside the nodes of each host, and above each bar. Pure.
 
-A wire leaves a node at its bottom, follows a lane below the row to the gutter at the right of its host, and there a
-lane up or down. To another host, it crosses in a lane above a bar. So no wire crosses a node.
+A wire leaves a node at its bottom, and follows a lane below the row to the gutter at the right of its host. In the gutter
+it goes up or down. To another host, it crosses in a lane above a bar. So no wire crosses a node.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def assign_lanes(spans: Mapping[Key, tuple[int, int]]) -> dict[Key, int]:
     order = {key: number for number, key in enumerate(spans)}
     for key, (first, last) in sorted(spans.items(), key=lambda item: (item[1], order[item[0]])):
         lane = next((number for number, end in enumerate(ends) if end < first), len(ends))
-        ends[lane:lane + 1] = [last]
+        ends[lane : lane + 1] = [last]
         lanes[key] = lane
     return lanes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from reconciler.graph.grid import BETWEEN, PAD, TRUNK, Grid, place_nodes
 from reconciler.graph.lanes import plan_courses
@@ -68,7 +69,7 @@ def _joins(bars: Iterable[PlacedBar]) -> Iterator[PlacedJoin]:
     for part in bars:
         parts.setdefault(part.bar.id, []).append(part)
     for found in parts.values():
-        for left, right in zip(found, found[1:], strict=False):
+        for left, right in pairwise(found):
             yield PlacedJoin(left.bar, left.rect.right, right.rect.x, left.rect.y + BAR_HEIGHT // 2)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.graph.model import OUTSIDE, Graph, NodeId, Wire
 from reconciler.state.visible import visible_line
 
 ARROWS = {"cable": "---", "policy": "-.->", "port": "==>"}
-PLAIN = frozenset(" .,:;-_/+~×…→()[]@=")
+PLAIN = frozenset(" .,:;-_/+~\u00d7…→()[]@=")
 """Signs without a meaning for Mermaid inside of quotes; all others are written by their numbers."""
 
 
@@ -18,10 +18,11 @@ def render_mermaid(graph: Graph) -> str:
     lines = ["flowchart TB", f"  %% {quote(graph.name)}: {quote(graph.summary)}"]
     if OUTSIDE in keys:
         lines.append(f'  {keys[OUTSIDE]}(["outside"])')
-    for bar in graph.bars:
-        lines.append(f"  {keys[bar.id]}{{{{{_label((bar.id.name, *bar.cidrs, bar.mode, bar.mark.words))}}}}}")
+    lines += [f"  {keys[bar.id]}{{{{{_label((bar.id.name, *bar.cidrs, bar.mode, bar.mark.words))}}}}}" for bar in graph.bars]
     for column in graph.columns:
-        lines.append(f"  subgraph {keys[column.id]}[{_label((column.id.name, column.connect, *column.addresses, column.mark.words))}]")
+        lines.append(
+            f"  subgraph {keys[column.id]}[{_label((column.id.name, column.connect, *column.addresses, column.mark.words))}]"
+        )
         for node in graph.nodes:
             if node.host == column.id.name:
                 open_, close = ("([", "])") if node.id.shape == "ports" else ("[", "]")
@@ -42,12 +43,19 @@ def quote(text: str) -> str:
     return "".join(char if char.isalnum() or char in PLAIN else f"#{ord(char)};" for char in visible_line(text))
 
 
+def drawable(wires: Iterable[Wire], keys: Mapping[NodeId, str]) -> Iterator[Wire]:
+    """The wires whose ends are drawn. Published ports stand inside of their host, so they have no wire to it."""
+    for wire in wires:
+        is_inside = wire.kind == "cable" and wire.source.shape == "ports"
+        if wire.source in keys and wire.target in keys and not is_inside:
+            yield wire
+
+
 def _label(parts: Iterable[str]) -> str:
     return f'"{"<br>".join(quote(part) for part in parts if part)}"'
 
 
-def _wires(wires: Iterable[Wire], keys: dict[NodeId, str]) -> Iterator[str]:
-    for wire in wires:
-        if wire.source in keys and wire.target in keys:
-            label = f"|{_label((wire.label,))}|" if wire.label else ""
-            yield f"{keys[wire.source]} {ARROWS[wire.kind]}{label} {keys[wire.target]}"
+def _wires(wires: Iterable[Wire], keys: Mapping[NodeId, str]) -> Iterator[str]:
+    for wire in drawable(wires, keys):
+        label = f"|{_label((wire.label,))}|" if wire.label else ""
+        yield f"{keys[wire.source]} {ARROWS[wire.kind]}{label} {keys[wire.target]}"

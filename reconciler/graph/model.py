@@ -16,7 +16,6 @@ FORMAT_VERSION = 1
 
 Shape = Literal["outside", "host", "subnet", "container", "ports"]
 WireKind = Literal["cable", "policy", "port"]
-Sign = Literal["", "+", "~", "-"]
 
 
 class NodeId(NamedTuple):
@@ -42,7 +41,7 @@ class Mark:
     """
 
     state: str = ""
-    sign: Sign = ""
+    sign: str = ""
     texts: tuple[str, ...] = ()
 
     @property

@@ -116,6 +116,8 @@ def _straighten(points: Corners) -> Iterator[Point]:
     distinct = [point for index, point in enumerate(points) if index == 0 or point != points[index - 1]]
     for index, (x, y) in enumerate(distinct):
         inner = 0 < index < len(distinct) - 1
-        if inner and (distinct[index - 1][0] == x == distinct[index + 1][0] or distinct[index - 1][1] == y == distinct[index + 1][1]):
+        if inner and (
+            distinct[index - 1][0] == x == distinct[index + 1][0] or distinct[index - 1][1] == y == distinct[index + 1][1]
+        ):
             continue
         yield x, y

@@ -12,7 +12,7 @@ from pathlib import Path
 from reconciler.graph.grid import PAD, TEXT_LINE, TEXT_PX, TITLE_LINE, TITLE_PX
 from reconciler.graph.model import Mark, NodeId
 from reconciler.graph.picture import Picture, PlacedBar, PlacedColumn, PlacedJoin, PlacedNode, PlacedWire, Rect
-from reconciler.graph.rooms import BAR_HEIGHT, MARGIN
+from reconciler.graph.rooms import MARGIN
 from reconciler.state.visible import visible_line
 
 ASSETS = Path(__file__).with_name("assets")
@@ -67,7 +67,7 @@ def _by_kind(wires: Iterable[PlacedWire]) -> list[PlacedWire]:
 
 def _rect(rect: Rect, cls: str = "", rx: int = 0, shift: int = 0) -> str:
     place = f'x="{rect.x + shift}" y="{rect.y + shift}" width="{rect.width}" height="{rect.height}"'
-    return f"<rect{_class(cls)} {place} rx=\"{rx}\"/>"
+    return f'<rect{_class(cls)} {place} rx="{rx}"/>'
 
 
 def _class(cls: str) -> str:

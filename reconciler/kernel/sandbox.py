@@ -34,7 +34,8 @@ def enter_sandbox() -> int | None:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        return _become_first(writing)
+        _become_first(writing)
+        return None
     os.close(writing)
     try:
         with os.fdopen(reading, encoding="utf-8") as stream:

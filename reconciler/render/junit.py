@@ -20,7 +20,9 @@ def render_junit(document: VerifyDocument, elapsed_s: float) -> str:
     for section, group in groupby(rows, key=attrgetter("section")):
         suite = list(group)
         failed, skipped = _count(suite)
-        lines.append(f'  <testsuite name={_quote(section)} tests="{len(suite)}" failures="{failed}" skipped="{skipped}" errors="0">')
+        lines.append(
+            f'  <testsuite name={_quote(section)} tests="{len(suite)}" failures="{failed}" skipped="{skipped}" errors="0">'
+        )
         lines += [f"    {_case(document.topology, row)}" for row in suite]
         lines.append("  </testsuite>")
     return "\n".join([*lines, "</testsuites>"]) + "\n"

@@ -43,22 +43,21 @@ class Rehearsal:
 
 def rehearse(topology: Topology) -> Rehearsal:
     """The lab of a topology. Its name is the same: it lives in namespaces of its own."""
-    notes: dict[str, None] = {}
-    addresses = _Addresses(topology)
-    hosts = {host.name: _host(host, addresses, notes) for host in topology.hosts.values()}
-    subnets = dict(_subnets(topology, hosts, notes))
-    containers = {each.name: _container(each, topology, subnets, addresses, notes) for each in topology.declared if not each.share}
+    lab = _Lab(topology)
+    hosts = {host.name: _host(lab, host) for host in topology.hosts.values()}
+    subnets = dict(_subnets(lab, hosts))
+    containers = {each.name: _container(lab, each, subnets) for each in topology.declared if not each.share}
     shared = [each.name for each in topology.declared if each.share]
     if shared:
-        notes[f"{_listed(shared)}: no namespace of its own, because it shares the network of another container"] = None
+        lab.note(f"{_listed(shared)}: no namespace of its own, because it shares the network of another container")
     runtimes = {each.spec.runtime for each in topology.declared} - {"netns"}
     if runtimes:
-        notes[f"containers of {_listed(sorted(runtimes))} are plain namespaces; where ports are probed, netctl listens"] = None
+        lab.note(f"containers of {_listed(sorted(runtimes))} are plain namespaces; where ports are probed, netctl listens")
     made = replace(
         topology, hosts=hosts, subnets=subnets, containers=containers, patterns={}, env_files=(),
-        policies=tuple(_policies(topology, subnets, containers, notes)),
+        policies=tuple(_policies(lab, subnets, containers)),
     )  # fmt: skip
-    return Rehearsal(made, tuple(notes))
+    return Rehearsal(made, tuple(lab.notes))
 
 
 def _listed(names: list[str]) -> str:
@@ -69,10 +68,15 @@ def _listed(names: list[str]) -> str:
 
 
 @dataclass(slots=True)
-class _Addresses:
-    """The addresses of hosts in the lab. `moved` has each address of the file that the lab cannot have, with its substitute."""
+class _Lab:
+    """The addresses of hosts in the lab, and the notes.
+
+    `moved` has each address of the file that the lab cannot have, with its substitute.
+    """
 
     topology: Topology
+    notes: dict[str, None] = field(default_factory=dict)
+    """In order, each once."""
     moved: dict[IPAddress, IPAddress] = field(default_factory=dict)
     taken: set[IPAddress] = field(default_factory=set)
 
@@ -83,6 +87,10 @@ class _Addresses:
         self.taken |= {address for each in attachments for address in each.addresses}
         gateways = (each for subnet in self.topology.subnets.values() for each in subnet.gateways.values())
         self.taken |= {address for each in gateways for address in each}
+
+    def note(self, text: str) -> None:
+        """Add a difference between the lab and the file."""
+        self.notes[text] = None
 
     def fits(self, address: IPAddress) -> bool:
         """Whether a lab host can have the address: it is not the lab's own, and its segment overlaps no subnet."""
@@ -116,19 +124,19 @@ class _Addresses:
         return self.moved[address]
 
 
-def _host(host: Host, addresses: _Addresses, notes: dict[str, None]) -> Host:
+def _host(lab: _Lab, host: Host) -> Host:
     kept = []
     for address in host.addresses:
-        substitute = address if addresses.fits(address) else addresses.move(address)
+        substitute = address if lab.fits(address) else lab.move(address)
         if substitute != address:
             where = f"is {substitute} in the lab" if substitute else "is left out"
-            notes[f"the address {address} of {host.name} {where}, because the lab needs its place"] = None
+            lab.note(f"the address {address} of {host.name} {where}, because the lab needs its place")
         kept += [substitute] if substitute else []
     if not any(address.version == 4 for address in kept):
-        lans = tuple(cidr for cidr in _lans_of(addresses.topology, host) if cidr.version == 4 and cidr.prefixlen == 24)
-        if chosen := addresses.free((*lans, *SEGMENTS)):
+        lans = tuple(cidr for cidr in _lans_of(lab.topology, host) if cidr.version == 4 and cidr.prefixlen == 24)
+        if chosen := lab.free((*lans, *SEGMENTS)):
             kept.insert(0, chosen)
-            notes[f"{host.name} has the address {chosen} in the lab, because the file gives it no IPv4 address"] = None
+            lab.note(f"{host.name} has the address {chosen} in the lab, because the file gives it no IPv4 address")
     return Host(name=host.name, connect=Connect(scheme="lab"), addresses=tuple(kept))
 
 
@@ -142,99 +150,93 @@ def _lans_of(topology: Topology, host: Host) -> Iterator[Network]:
 # --- subnets ----------------------------------------------------------------------------------------------------------
 
 
-def _subnets(topology: Topology, hosts: dict[str, Host], notes: dict[str, None]) -> Iterator[tuple[str, Subnet]]:
+def _subnets(lab: _Lab, hosts: dict[str, Host]) -> Iterator[tuple[str, Subnet]]:
     """The subnets that the lab can have. A LAN is the segment of its hosts, and an uplink can be in one bridge."""
-    present = host_subnets_of(topology)
+    present = host_subnets_of(lab.topology)
     bridged: set[str] = set()
-    for subnet in topology.subnets.values():
+    for subnet in lab.topology.subnets.values():
         if not subnet.is_lan:
-            yield subnet.name, _plain(subnet, notes)
+            yield subnet.name, _plain(lab, subnet)
             continue
         here = present[subnet.name]
         segments = [{segment_of(address) for address in hosts[host].addresses} for host in here]
         cidrs = tuple(cidr for cidr in subnet.cidrs if all(cidr in found for found in segments))
         if not cidrs:
-            notes[f"subnet {subnet.name} is left out: {_listed([str(cidr) for cidr in subnet.cidrs])} is not a LAN of the lab"] = None
+            lab.note(f"subnet {subnet.name} is left out: {_listed(list(map(str, subnet.cidrs)))} is not a LAN of the lab")
         elif bridged & set(here):
-            notes[f"subnet {subnet.name} is left out: a lab host has one uplink, and another subnet uses it"] = None
+            lab.note(f"subnet {subnet.name} is left out: a lab host has one uplink, and another subnet uses it")
         else:
             bridged |= set(here)
-            yield subnet.name, _lan(subnet, cidrs, notes)
+            yield subnet.name, _lan(lab, subnet, cidrs)
 
 
-def _plain(subnet: Subnet, notes: dict[str, None]) -> Subnet:
+def _plain(lab: _Lab, subnet: Subnet) -> Subnet:
     mtu = subnet.mtu
     if mtu is not None and mtu > LAB_MTU - OVERHEAD:
-        notes[f"the MTU {mtu} of subnet {subnet.name} is what the lab's links of {LAB_MTU} bytes carry"] = None
+        lab.note(f"the MTU {mtu} of subnet {subnet.name} is what the lab's links of {LAB_MTU} bytes carry")
         mtu = None
-    return replace(_on_linux(subnet, notes), mtu=mtu)
+    return replace(_on_linux(lab, subnet), mtu=mtu)
 
 
-def _lan(subnet: Subnet, cidrs: tuple[Network, ...], notes: dict[str, None]) -> Subnet:
+def _lan(lab: _Lab, subnet: Subnet, cidrs: tuple[Network, ...]) -> Subnet:
     if subnet.existing_bridge:
-        notes[f"subnet {subnet.name} has a bridge of its own in place of {subnet.existing_bridge}"] = None
+        lab.note(f"subnet {subnet.name} has a bridge of its own in place of {subnet.existing_bridge}")
     elif subnet.uplink:
-        notes[f"subnet {subnet.name} is on the lab's segment in place of {subnet.uplink}"] = None
+        lab.note(f"subnet {subnet.name} is on the lab's segment in place of {subnet.uplink}")
     mtu = subnet.mtu if subnet.mtu is None or subnet.mtu <= LAB_MTU else None
-    return replace(_on_linux(subnet, notes), cidrs=cidrs, uplink="", existing_bridge="", gateways={}, mtu=mtu)
+    return replace(_on_linux(lab, subnet), cidrs=cidrs, uplink="", existing_bridge="", gateways={}, mtu=mtu)
 
 
-def _on_linux(subnet: Subnet, notes: dict[str, None]) -> Subnet:
+def _on_linux(lab: _Lab, subnet: Subnet) -> Subnet:
     if subnet.bridge == "linux":
         return subnet
-    notes[f"the bridge of subnet {subnet.name} is Linux's: another kind needs a program of the host"] = None
+    lab.note(f"the bridge of subnet {subnet.name} is Linux's: another kind needs a program of the host")
     return replace(subnet, bridge="linux", datapath="")
 
 
 # --- containers and policies ------------------------------------------------------------------------------------------
 
 
-def _container(
-    container: Container, topology: Topology, subnets: dict[str, Subnet], addresses: _Addresses, notes: dict[str, None]
-) -> Container:
-    kept = tuple(
-        _attachment(container, each, subnets[each.subnet], addresses, notes) for each in container.attachments if each.subnet in subnets
-    )
-    publications = tuple(_publication(each, addresses) for each in container.publications if each.subnet in subnets)
+def _container(lab: _Lab, container: Container, subnets: dict[str, Subnet]) -> Container:
+    here = (each for each in container.attachments if each.subnet in subnets)
+    kept = tuple(_attachment(lab, container, each, subnets[each.subnet]) for each in here)
+    publications = tuple(_publication(lab, each) for each in container.publications if each.subnet in subnets)
     return replace(
         container, spec=ContainerSpec(runtime="netns", image=""), existing=False, attachments=kept, publications=publications,
         aliases=(), extra_hosts=(), number=None,
     )  # fmt: skip
 
 
-def _attachment(
-    container: Container, attachment: Attachment, subnet: Subnet, addresses: _Addresses, notes: dict[str, None]
-) -> Attachment:
+def _attachment(lab: _Lab, container: Container, attachment: Attachment, subnet: Subnet) -> Attachment:
     made = attachment
     if attachment.dhcp:
-        chosen = tuple(filter(None, (addresses.free((cidr,)) for cidr in subnet.cidrs if cidr.version == 4)))
-        notes[f"{container.name} has {_listed(list(map(str, chosen)))} in {subnet.name} in place of a lease"] = None
+        found = (lab.free((cidr,)) for cidr in subnet.cidrs if cidr.version == 4)
+        chosen = tuple(address for address in found if address is not None)
+        lab.note(f"{container.name} has {_listed(list(map(str, chosen)))} in {subnet.name} in place of a lease")
         made = replace(made, dhcp=False, addresses=chosen)
     elif subnet.is_lan:
         made = replace(made, addresses=tuple(each for each in made.addresses if any(each in cidr for cidr in subnet.cidrs)))
     if attachment.mtu is not None and attachment.mtu > LAB_MTU - OVERHEAD:
-        notes[f"the MTU {attachment.mtu} of {container.name} in {subnet.name} is what the lab's links carry"] = None
+        lab.note(f"the MTU {attachment.mtu} of {container.name} in {subnet.name} is what the lab's links carry")
         made = replace(made, mtu=None)
     return made
 
 
-def _publication(publication: Publication, addresses: _Addresses) -> Publication:
-    if publication.address in addresses.moved:
-        return replace(publication, address=addresses.moved[publication.address])
+def _publication(lab: _Lab, publication: Publication) -> Publication:
+    if publication.address in lab.moved:
+        return replace(publication, address=lab.moved[publication.address])
     return publication
 
 
-def _policies(
-    topology: Topology, subnets: dict[str, Subnet], containers: dict[str, Container], notes: dict[str, None]
-) -> Iterator[Policy]:
+def _policies(lab: _Lab, subnets: dict[str, Subnet], containers: dict[str, Container]) -> Iterator[Policy]:
     """The policies whose parties are in the lab."""
     origins = {container.origin for container in containers.values() if container.attachments}
 
     def is_there(party: Party) -> bool:
         return party.name in {"container": origins, "subnet": subnets}.get(party.kind, ("",))
 
-    for policy in topology.policies:
+    for policy in lab.topology.policies:
         if is_there(policy.source) and is_there(policy.target):
             yield policy
         else:
-            notes[f"{policy.subject} is left out, because one of its parties is"] = None
+            lab.note(f"{policy.subject} is left out, because one of its parties is")

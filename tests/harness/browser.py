@@ -24,7 +24,14 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key of an element in an answer (WebDriver, "web element identifier")."""
 SHIFT = "\ue008"
 """WebDriver's code point of the key."""
-ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1")
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+)
 
 
 class Browser:
