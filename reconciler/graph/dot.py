@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.graph.mermaid import drawable, number_ids
+from reconciler.graph.keys import drawable, number_ids
 from reconciler.graph.model import OUTSIDE, Graph
 from reconciler.state.visible import visible_line
 
