@@ -62,8 +62,8 @@ def check_drawn(browser: Browser) -> None:
     shapes: list[list[Any]] = browser.run(SHAPES)
     assert shapes
     for id_, x, y, wide, high in shapes:
-        assert 0 <= x, id_
-        assert 0 <= y, id_
+        assert x >= 0, id_
+        assert y >= 0, id_
         assert x + wide <= width, id_
         assert y + high <= height, id_
     for (one, x, y, wide, high), (other, x2, y2, wide2, high2) in combinations(shapes, 2):
@@ -84,7 +84,9 @@ def test_three_hundred_containers_are_drawn(browser: Browser, tmp_path: Path) ->
     """A large topology is drawn by the same rules, and the page answers a click."""
     show(browser, graph_of(make_large(300)), tmp_path)
     check_drawn(browser)
-    browser.run("document.querySelector('[data-id=\"container:cart-a\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    browser.run(
+        "document.querySelector('[data-id=\"container:cart-a\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
     assert "cart-a" in browser.text("#details")
     browser.click("#show-matrix")
     assert "click a container to see its row" in browser.text("#matrix")
@@ -141,7 +143,9 @@ def test_an_explanation_is_shown_hop_by_hop(browser: Browser, tmp_path: Path) ->
 
     from reconciler.graph.model import Explanation
 
-    graph = replace(graph_of(read(EXAMPLES[0])), explanations=(Explanation("web", "db", "passes", ("web: route", "alpha: bridge")),))
+    graph = replace(
+        graph_of(read(EXAMPLES[0])), explanations=(Explanation("web", "db", "passes", ("web: route", "alpha: bridge")),)
+    )
     page = show(browser, graph, tmp_path)
     page.click('[data-id="container:web"]')
     page.click('[data-id="container:db"]', shift=True)

@@ -30,7 +30,9 @@ def test_a_format_is_printed(form: str) -> None:
     assert outcome.out.startswith(STARTS[form])
 
 
-@pytest.mark.parametrize(("name", "form"), [("a.svg", "svg"), ("a.HTML", "html"), ("a.mmd", "mermaid"), ("a.gv", "dot"), ("a", "svg")])
+@pytest.mark.parametrize(
+    ("name", "form"), [("a.svg", "svg"), ("a.HTML", "html"), ("a.mmd", "mermaid"), ("a.gv", "dot"), ("a", "svg")]
+)
 def test_the_name_of_the_file_chooses_the_format(tmp_path: Path, name: str, form: str) -> None:
     """The end of the name says the format; one that says nothing means SVG."""
     outcome = run_netctl("graph", DEMO, "-o", tmp_path / name)
@@ -63,7 +65,10 @@ def test_a_faulty_file_is_refused(tmp_path: Path) -> None:
 def test_marks_are_the_words_of_status_and_diff() -> None:
     """A state is that of `status`, a sign and its words those of `diff`; what has both keeps both."""
     web, db = Subject.container("web"), Subject.container("db")
-    items = (Item(web, "missing", "eth0", (Difference("netns", "container:web", "namespace: missing"),)), Item(db, "in step", "eth0"))
+    items = (
+        Item(web, "missing", "eth0", (Difference("netns", "container:web", "namespace: missing"),)),
+        Item(db, "in step", "eth0"),
+    )
     status = StatusDocument(1, "shop", False, (HostStatus("alpha", "drifted", items),))
     record = Netns(container_netns("web"))
     plans = {"alpha": HostPlan("alpha", changes=(Change(record.ref, None, record, "missing"),))}

@@ -25,7 +25,7 @@ HOSTILE = (
     "</script><script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "a\x1b[31m\u202eb\x00c\u2028d",
-    "x]--> y; click x; end %% \\\" \\l #quot;",
+    'x]--> y; click x; end %% \\" \\l #quot;',
     "]]>&amp;<!--",
     "@DATA@ @SCRIPT@",
 )
@@ -54,7 +54,7 @@ def texts_of(svg: str) -> list[str]:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_names_occur_where_they_must(path: Path) -> None:
-    """In the SVG, each host's name is in its head, each subnet's in its bar on each of its hosts, each container's in its node."""
+    """A host's name is in its head, a subnet's in its bar on each of its hosts, a container's in its node."""
     graph = graph_of(read(path))
     root = ET.fromstring(render_svg(lay_out(graph)))
     shown: dict[str, list[str]] = {}
@@ -75,7 +75,16 @@ def test_svg_has_all_words_of_the_demo() -> None:
     """Addresses, ports, modes and policies stand in the picture, and no script does."""
     svg = render_svg(picture_of(read(EXAMPLES[0])))
     texts = texts_of(svg)
-    for words in ("10.44.0.10", "8080 → 80/tcp", "tcp 5432", "nat", "isolated", "worker \u00d73", "outside", "192.0.2.11, 2001:db8::11"):
+    for words in (
+        "10.44.0.10",
+        "8080 → 80/tcp",
+        "tcp 5432",
+        "nat",
+        "isolated",
+        "worker \u00d73",
+        "outside",
+        "192.0.2.11, 2001:db8::11",
+    ):
         assert words in texts
     assert "<script" not in svg
     assert "http://" not in svg.replace("http://www.w3.org/2000/svg", "")

@@ -9,7 +9,9 @@ from reconciler.render.verify import ResultRow, VerifyDocument
 
 
 def row(section: str, outcome: str, *, passed: bool, target: str = "db", fault: str = "") -> ResultRow:
-    return ResultRow(section, "front", "web", target, "tcp", "10.44.0.2", 5432, 0, True, outcome, passed, "a policy allows it", "", fault)
+    return ResultRow(
+        section, "front", "web", target, "tcp", "10.44.0.2", 5432, 0, True, outcome, passed, "a policy allows it", "", fault
+    )
 
 
 def test_a_report_counts_and_names() -> None:
@@ -21,7 +23,13 @@ def test_a_report_counts_and_names() -> None:
         row("policies", "skipped", passed=True),
     )
     root = ET.fromstring(render_junit(VerifyDocument(1, "prod", False, rows), 1.5))
-    assert (root.tag, root.get("tests"), root.get("failures"), root.get("skipped"), root.get("time")) == ("testsuites", "4", "1", "1", "1.500")
+    assert (root.tag, root.get("tests"), root.get("failures"), root.get("skipped"), root.get("time")) == (
+        "testsuites",
+        "4",
+        "1",
+        "1",
+        "1.500",
+    )
     assert [(suite.get("name"), suite.get("tests")) for suite in root] == [("forbidden", "1"), ("policies", "3")]
     cases = list(root.iter("testcase"))
     assert cases[1].get("name") == "web to db (10.44.0.2 tcp 5432) passes"
@@ -35,5 +43,7 @@ def test_a_report_counts_and_names() -> None:
 def test_hostile_names_stay_text() -> None:
     """Quotes, markup and control characters are escaped, so that the file is well-formed."""
     hostile = "\"'><x>&\x1b\x00\u202e"
-    root = ET.fromstring(render_junit(VerifyDocument(1, hostile, True, (row("policies", "answered", passed=True, target=hostile),)), 0))
+    root = ET.fromstring(
+        render_junit(VerifyDocument(1, hostile, True, (row("policies", "answered", passed=True, target=hostile),)), 0)
+    )
     assert "<x>" in str(next(root.iter("testcase")).get("name"))

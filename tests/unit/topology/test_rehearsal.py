@@ -74,13 +74,15 @@ containers: {{web: {{networks: {{front: auto}}}}}}
 
 def test_a_host_without_an_address_gets_one() -> None:
     """This machine has no address in the file; the lab host has one, and a note says so."""
-    found = of("hosts: {here: {connect: local}}\nsubnets: {front: {cidr: 192.0.2.0/24}}\ncontainers: {web: {networks: {front: auto}}}")
+    found = of(
+        "hosts: {here: {connect: local}}\nsubnets: {front: {cidr: 192.0.2.0/24}}\ncontainers: {web: {networks: {front: auto}}}"
+    )
     assert [str(address) for address in found.topology.hosts["here"].addresses] == ["198.51.100.11"]
     assert found.notes == ("here has the address 198.51.100.11 in the lab, because the file gives it no IPv4 address",)
 
 
 def test_a_lan_of_the_lab_is_rehearsed() -> None:
-    """A /24 is a segment of the lab: the host gets an address in it, leases become addresses, and the lab's router is its gateway."""
+    """A /24 is a segment of the lab: the host has an address in it, leases become addresses, and the router is the lab's."""
     found = of("""
 hosts: {here: {connect: local}}
 subnets: {lan: {cidr: 192.168.7.0/24, mode: direct, uplink: eth1, gateway: 192.168.7.254}}
@@ -131,7 +133,8 @@ containers: {web: {networks: {front: {address: auto, mtu: 8000}}}}
 
 def test_members_and_shared_networks() -> None:
     """A container that labels select stands for one member; one that shares a network has no namespace of its own."""
-    found = of("""
+    found = of(
+        """
 hosts: {here: {connect: local}}
 subnets: {front: {cidr: 10.44.0.0/24}}
 containers:
@@ -139,7 +142,8 @@ containers:
   main: {image: nginx, networks: {front: auto}}
   side: {image: nginx, share: main}
 policies: [{allow: outside, to: web}]
-""".replace("policies: [{allow: outside, to: web}]\n", ""))
+""".replace("policies: [{allow: outside, to: web}]\n", "")
+    )
     assert list(found.topology.containers) == ["main", "web"]
     assert found.topology.patterns == {}
     assert any(note.startswith("side: no namespace of its own") for note in found.notes)
