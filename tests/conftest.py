@@ -25,8 +25,8 @@ from tests.harness.netns import Namespace
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # On Debian 12, .ci/setup keeps Docker Compose 2 there.
-if (_docker_config := Path(__file__).parent.parent / ".venv/docker-config").is_dir():
-    os.environ["DOCKER_CONFIG"] = str(_docker_config)
+if (_docker_config := Path(__file__).parent.parent / ".venv/docker-config/config.json").is_file():
+    os.environ["DOCKER_CONFIG"] = str(_docker_config.parent)
 
 settings.register_profile("netctl", deadline=None)  # no test is timed: the machine may be busy with other things
 settings.load_profile("netctl")

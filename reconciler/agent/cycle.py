@@ -94,8 +94,12 @@ class Keeper:
     """The facts of hosts that share a subnet and are not held here."""
     clock: Callable[[], float] = time.monotonic
     _compiled: tuple[Mapping[str, HostFacts], Desired] | None = None
+    _facts: Mapping[str, HostFacts] = field(default_factory=dict)
+    """What the hosts reported last."""
     _fleet: Fleet | None = None
-    """The workers of the last cycle, which rest."""
+    """The workers of the last cycle, which rest or, within `cycle`, read already."""
+    _has_begun: bool = False
+    """Whether they read already."""
     _fleet_until_s: float = 0.0
 
     def follow(self, topology: Topology, targets: tuple[Target, ...]) -> None:
@@ -122,11 +126,32 @@ class Keeper:
             self.beside = {**known, **fleet.read(lock=False)}
         return errors
 
+    @contextlib.contextmanager
+    def reading_ahead(self) -> Iterator[None]:
+        """Start to read the hosts, for the `cycle` within; what takes place before it runs beside the reading.
+
+        Nothing starts if workers do not rest, or cannot go on, or if only the lock makes a reading sound.
+        """
+        if self.is_clean and self._fleet:
+            if self._is_fresh(self._fleet):
+                self._fleet.begin_again()
+                self._has_begun = True
+            else:
+                self.end_workers()
+        try:
+            yield
+        finally:
+            if self._has_begun:  # no cycle came of it, and the next one must not use an old reading
+                self.end_workers()
+
     def cycle(self, progress: ProgressDisplay) -> CycleResult:
         """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed.
 
         StoppedError if it must stop.
         """
+        if self._has_begun and self._compiled is None and self._facts:
+            with contextlib.suppress(NetctlError):  # the hosts mostly report the same again; if not, this decides nothing
+                self.compile({**self.beside, **self._facts})
         with self.workers() as fleet:
             return self._cycle(fleet, progress)
 
@@ -134,8 +159,9 @@ class Keeper:
     def workers(self) -> Iterator[Fleet]:
         """The workers of all hosts, which rest afterwards; after an error they end."""
         fleet, self._fleet = self._fleet or self._start(), None
+        has_begun, self._has_begun = self._has_begun, False
         try:
-            if not self._is_fresh(fleet):
+            if not (has_begun or self._is_fresh(fleet)):
                 fleet.close()
                 fleet = self._start()
             yield fleet
@@ -169,7 +195,7 @@ class Keeper:
 
     def end_workers(self) -> None:
         """End the workers that rest."""
-        fleet, self._fleet = self._fleet, None
+        fleet, self._fleet, self._has_begun = self._fleet, None, False
         if fleet:
             fleet.close()
 
@@ -224,6 +250,7 @@ class Keeper:
 
     def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
         """The plans, without what is not to be repaired now."""
+        self._facts = facts
         desired = self.compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
         # A pattern without a member, and a member that cannot have what another one has, have no records.

@@ -186,11 +186,10 @@ class Agent:
         result, outcome = "in_step", None
         is_failing = self.contests.is_failing(begun_s)  # what is left alone in this cycle, even if its pause ends meanwhile
         try:
-            with translating():
+            with translating(), self.keeper.reading_ahead():
                 self._reload()
                 if is_full:
                     self._read_beside()
-            with translating():
                 outcome = self.keeper.cycle(_Silence(self._beat_soon))
         except LockedError as error:
             result = "locked"

@@ -318,9 +318,9 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
                 by_container.setdefault(subject_in(change.exposed_to), []).append(describe_difference(change))
         for subject, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
-            words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
+            words = f"warning: {host}: the network of {subject} changed during the apply: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop the program that does so, and apply again; all else is as the file says", file=sys.stderr)
+            print("help: stop the program that changes it, and apply again; all else is as the file says", file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:

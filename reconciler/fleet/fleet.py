@@ -144,6 +144,11 @@ class Fleet:
 
         self._reading = self._hosts.submit(read)
 
+    def begin_again(self) -> None:
+        """Start to read all hosts without a lock and without waiting; `read` raises the errors."""
+        hosts = tuple(self._sessions)
+        self._reading = self._hosts.submit(lambda: self._read(hosts, lock=False))
+
     def greet(self, targets: Iterable[Target], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
         """Assign a host to each worker; the lock shows `command` to other controllers.
 

@@ -213,7 +213,9 @@ def test_one_that_is_restarted_during_an_apply(dockerd: Dockerd, write: Write) -
         finally:
             ends.set()
         restarting.result()
-    assert [one.status for one in outcomes] == [0] * 6, [one.err for one in outcomes]
+    # A restart between the last step and the last reading leaves a network that is not as the file says.
+    assert all(one.status == 0 or "changed during the apply" in one.err for one in outcomes), [one.err for one in outcomes]
+    assert {one.status for one in outcomes} <= {0, 1}
     assert address(dockerd, steady)
     assert run_netctl("apply", path).status == 0
     assert address(dockerd, restless)
