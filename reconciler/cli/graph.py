@@ -12,7 +12,7 @@ from reconciler.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.graph.model import Graph, Mark, Marks
+    from reconciler.graph.model import Badge, Badges, Graph
     from reconciler.plan.document import HostPlan
     from reconciler.render.status import StatusDocument
     from reconciler.state.subject import Subject
@@ -108,7 +108,7 @@ def _compile(options: argparse.Namespace) -> Graph:
 
 
 def _compile_live(options: argparse.Namespace) -> Graph:
-    """The graph of the topology with the members that the hosts have, and with marks."""
+    """The graph of the topology with the members that the hosts have, and with badges."""
     from reconciler.cli.common import open_job, plan_present
     from reconciler.graph.compile import compile_graph
     from reconciler.render.status import compile_status
@@ -121,29 +121,29 @@ def _compile_live(options: argparse.Namespace) -> Graph:
         if conflict.awaited:
             waiting.setdefault(conflict.host, {})[conflict.awaited] = conflict.reason
     status = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, {}, waiting=waiting)
-    marks = compile_marks(status if options.live else None, plans if options.plan else {})
-    return compile_graph(job.topology, job.desired.resolved, job.facts, marks)
+    badges = compile_badges(status if options.live else None, plans if options.plan else {})
+    return compile_graph(job.topology, job.desired.resolved, job.facts, badges)
 
 
-def compile_marks(status: StatusDocument | None, plans: Mapping[str, HostPlan]) -> Marks:
-    """The marks of what `netctl status` shows, and of the lines that `netctl diff` prints; each as far as it is given."""
+def compile_badges(status: StatusDocument | None, plans: Mapping[str, HostPlan]) -> Badges:
+    """The badges of what `netctl status` shows, and of the lines that `netctl diff` prints; each as far as it is given."""
     from dataclasses import replace
 
-    from reconciler.graph.model import UNMARKED, Mark
+    from reconciler.graph.model import NO_BADGE, Badge
     from reconciler.plan.subjects import names_lent_by
     from reconciler.render.plan import compile_lines
 
-    marks: dict[tuple[str, Subject], Mark] = {}
+    badges: dict[tuple[str, Subject], Badge] = {}
     for host in status.hosts if status else ():
         for item in host.items:
-            marks[host.host, item.subject] = Mark(item.state, "", tuple(each.text for each in item.differences))
+            badges[host.host, item.subject] = Badge(item.state, "", tuple(each.text for each in item.differences))
     records = (record for plan in plans.values() for change in plan.changes for record in (change.before, change.after) if record)
     names = names_lent_by(records)
     for name, plan in plans.items():
         for line in compile_lines(plan, names):
-            known = marks.get((name, line.subject), UNMARKED)
-            marks[name, line.subject] = replace(known, sign=line.sign, texts=(*known.texts, line.text))
-    return marks
+            known = badges.get((name, line.subject), NO_BADGE)
+            badges[name, line.subject] = replace(known, sign=line.sign, texts=(*known.texts, line.text))
+    return badges
 
 
 COMMAND = Command("graph", "draw the topology as a picture or a page", EXAMPLES, add_arguments, run)

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from reconciler.compile.model import HostSubnet, Resolved
 from reconciler.graph.cells import compile_cells
 from reconciler.graph.details import (
+    badge_details,
     container_details,
     host_details,
-    mark_details,
     policy_details,
     render_connect,
     render_policy_ports,
@@ -21,15 +21,15 @@ from reconciler.graph.details import (
 )
 from reconciler.graph.model import (
     IN_STEP,
+    NO_BADGE,
     OUTSIDE,
-    UNMARKED,
+    Badge,
+    Badges,
     Bar,
     Column,
     Detail,
     Explanation,
     Graph,
-    Mark,
-    Marks,
     Node,
     NodeId,
     Wire,
@@ -46,26 +46,26 @@ PORT_LINES = 4
 """The most published ports that one node lists."""
 WORST = ("missing", "drifted", "not in the file", "waiting", IN_STEP, "")
 """States, the worst first."""
-NO_MARKS: Marks = MappingProxyType({})
+NO_BADGES: Badges = MappingProxyType({})
 
 
 def compile_graph(
     topology: Topology,
     resolved: Resolved,
     facts: Mapping[str, HostFacts],
-    marks: Marks = NO_MARKS,
+    badges: Badges = NO_BADGES,
     explanations: tuple[Explanation, ...] = (),
 ) -> Graph:
-    """The picture of a topology; `marks` are those of `--live` and `--plan`."""
-    drawn = _Drawn.of(topology, marks)
+    """The picture of a topology; `badges` are those of `--live` and `--plan`."""
+    drawn = _Drawn.of(topology, badges)
     nodes = (*_containers(topology, resolved, drawn), *_gone(topology, drawn), *_ports(topology, drawn))
     wires = (*_cables(drawn), *_policies(topology, drawn), *_port_wires(topology, drawn))
     cells, notes = compile_cells(topology, resolved, facts)
     return Graph(
         topology.name,
         topology.path,
-        tuple(_columns(topology, marks)),
-        (*_bars(topology, resolved, marks), *_gone_bars(topology, marks)),
+        tuple(_columns(topology, badges)),
+        (*_bars(topology, resolved, badges), *_gone_bars(topology, badges)),
         nodes,
         wires,
         has_outside=any(OUTSIDE in (wire.source, wire.target) for wire in wires),
@@ -88,7 +88,7 @@ def _summary(topology: Topology) -> str:
 class _Drawn:
     """The nodes of containers, and what leads to them."""
 
-    marks: Marks
+    badges: Badges
     groups: Mapping[NodeId, tuple[Container, ...]]
     parties: Mapping[str, tuple[NodeId, ...]]
     """By the name of a container in the file: its nodes."""
@@ -98,8 +98,8 @@ class _Drawn:
     """The hosts with too many published ports for nodes, and how many nodes it would be."""
 
     @classmethod
-    def of(cls, topology: Topology, marks: Marks) -> _Drawn:
-        groups = _groups(topology, marks)
+    def of(cls, topology: Topology, badges: Badges) -> _Drawn:
+        groups = _groups(topology, badges)
         parties: dict[str, list[NodeId]] = {}
         found: dict[NodeId, tuple[NodeId, tuple[str, ...]]] = {}
         for id_, containers in groups.items():
@@ -117,21 +117,21 @@ class _Drawn:
             count[port.host] = count.get(port.host, 0) + 1
         folded = {host: number for host, number in count.items() if number > PORT_NODES}
         ports = {port: each for port, each in found.items() if port.host not in folded}
-        return cls(marks, groups, {name: tuple(ids) for name, ids in parties.items()}, ports, folded)
+        return cls(badges, groups, {name: tuple(ids) for name, ids in parties.items()}, ports, folded)
 
-    def mark(self, containers: Sequence[Container]) -> Mark:
-        """The mark that all of them have."""
+    def badge(self, containers: Sequence[Container]) -> Badge:
+        """The badge that all of them have."""
         first = containers[0]
-        return self.marks.get((first.host, Subject.container(first.name)), UNMARKED)
+        return self.badges.get((first.host, Subject.container(first.name)), NO_BADGE)
 
 
-def _groups(topology: Topology, marks: Marks) -> dict[NodeId, tuple[Container, ...]]:
-    """The containers of each node: replicas with equal marks share one if they are at least FOLD."""
+def _groups(topology: Topology, badges: Badges) -> dict[NodeId, tuple[Container, ...]]:
+    """The containers of each node: replicas with equal badges share one if they are at least FOLD."""
     alike: dict[tuple[str, ...], list[Container]] = {}
     for container in topology.declared:
-        mark = marks.get((container.host, Subject.container(container.name)), UNMARKED)
+        badge = badges.get((container.host, Subject.container(container.name)), NO_BADGE)
         is_replica = container.origin != container.name
-        key = (container.origin, container.host, mark.state, mark.sign, "" if is_replica else container.name)
+        key = (container.origin, container.host, badge.state, badge.sign, "" if is_replica else container.name)
         alike.setdefault(key, []).append(container)
     groups: dict[NodeId, tuple[Container, ...]] = {}
     for containers in alike.values():
@@ -144,7 +144,7 @@ def _groups(topology: Topology, marks: Marks) -> dict[NodeId, tuple[Container, .
 
 def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterator[Node]:
     for id_, containers in drawn.groups.items():
-        first, mark = containers[0], drawn.mark(containers)
+        first, badge = containers[0], drawn.badge(containers)
         title = first.name if len(containers) == 1 else f"{first.origin} \u00d7{len(containers):,}"
         lines = [f"{first.name} … {containers[-1].name}"] if len(containers) > 1 else []
         lines += [first.spec.image] if first.spec.image else []
@@ -153,7 +153,7 @@ def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterat
         if any(host in drawn.folded for one in first.publications for host in one.hosts):
             texts = [render_ports(one) for one in first.publications]
             lines += [*texts[:2], *([f"and {len(texts) - 2} more ports"] if len(texts) > 2 else [])]
-        lines += [mark.words] if mark.words else []
+        lines += [badge.words] if badge.words else []
         yield Node(
             id_,
             first.host,
@@ -161,8 +161,8 @@ def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterat
             tuple(each.name for each in containers),
             tuple(lines),
             band=next((each.subnet for each in first.attachments), ""),
-            mark=mark,
-            details=container_details(topology, resolved, containers, mark),
+            badge=badge,
+            details=container_details(topology, resolved, containers, badge),
         )
 
 
@@ -177,12 +177,12 @@ def _addresses(resolved: Resolved, containers: Sequence[Container]) -> Iterator[
 def _gone(topology: Topology, drawn: _Drawn) -> Iterator[Node]:
     """Containers that are live and not in the file."""
     known = {container.name for container in topology.declared}
-    for (host, subject), mark in drawn.marks.items():
+    for (host, subject), badge in drawn.badges.items():
         name = subject.container_name
         if name and name not in known and host in topology.hosts:
-            details = (Detail("container", name), Detail("host", host), *mark_details(mark))
+            details = (Detail("container", name), Detail("host", host), *badge_details(badge))
             yield Node(
-                NodeId("container", name), host, name, (name,), tuple(filter(None, (mark.words,))), mark=mark, details=details
+                NodeId("container", name), host, name, (name,), tuple(filter(None, (badge.words,))), badge=badge, details=details
             )
 
 
@@ -222,25 +222,25 @@ def _port_wires(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
 # --- hosts, subnets, cables and policies ------------------------------------------------------------------------------
 
 
-def _columns(topology: Topology, marks: Marks) -> Iterator[Column]:
+def _columns(topology: Topology, badges: Badges) -> Iterator[Column]:
     for host in topology.hosts.values():
-        mark = marks.get((host.name, HOST_SUBJECT), UNMARKED)
+        badge = badges.get((host.name, HOST_SUBJECT), NO_BADGE)
         addresses = tuple(str(address) for address in host.addresses)
-        yield Column(NodeId("host", host.name), render_connect(host), addresses, mark, host_details(topology, host, mark))
+        yield Column(NodeId("host", host.name), render_connect(host), addresses, badge, host_details(topology, host, badge))
 
 
-def _bars(topology: Topology, resolved: Resolved, marks: Marks) -> Iterator[Bar]:
+def _bars(topology: Topology, resolved: Resolved, badges: Badges) -> Iterator[Bar]:
     for subnet in topology.subnets.values():
         present = tuple(found[subnet.name] for found in resolved.host_subnets.values() if subnet.name in found)
-        mark = _merge(marks, topology.hosts, Subject.subnet(subnet.name))
+        badge = _merge(badges, topology.hosts, Subject.subnet(subnet.name))
         yield Bar(
             NodeId("subnet", subnet.name),
             subnet.mode,
             tuple(str(cidr) for cidr in subnet.cidrs),
             {each.host: next((own.address for own in each.addresses), "") for each in present},
             _join(topology, present),
-            mark,
-            subnet_details(topology, subnet, present, mark),
+            badge,
+            subnet_details(topology, subnet, present, badge),
         )
 
 
@@ -253,24 +253,24 @@ def _join(topology: Topology, present: Sequence[HostSubnet]) -> str:
     return ", ".join(words) or ("LAN" if is_lan and len(present) > 1 else "")
 
 
-def _gone_bars(topology: Topology, marks: Marks) -> Iterator[Bar]:
-    gone = dict.fromkeys(subject for _, subject in marks if subject.sort == "subnet" and subject.name not in topology.subnets)
+def _gone_bars(topology: Topology, badges: Badges) -> Iterator[Bar]:
+    gone = dict.fromkeys(subject for _, subject in badges if subject.sort == "subnet" and subject.name not in topology.subnets)
     for subject in gone:
-        mark = _merge(marks, topology.hosts, subject)
-        hosts = {host: "" for host, other in marks if other == subject and host in topology.hosts}
+        badge = _merge(badges, topology.hosts, subject)
+        hosts = {host: "" for host, other in badges if other == subject and host in topology.hosts}
         if hosts:
-            yield Bar(NodeId("subnet", subject.name), "", (), hosts, "", mark, tuple(mark_details(mark)))
+            yield Bar(NodeId("subnet", subject.name), "", (), hosts, "", badge, tuple(badge_details(badge)))
 
 
-def _merge(marks: Marks, hosts: Iterable[str], subject: Subject) -> Mark:
-    """The worst mark of all hosts; each text begins with the host's name if there are several."""
-    found = {host: marks[host, subject] for host in hosts if (host, subject) in marks}
+def _merge(badges: Badges, hosts: Iterable[str], subject: Subject) -> Badge:
+    """The worst badge of all hosts; each text begins with the host's name if there are several."""
+    found = {host: badges[host, subject] for host in hosts if (host, subject) in badges}
     if not found:
-        return UNMARKED
+        return NO_BADGE
     states, signs = {each.state for each in found.values()}, {each.sign for each in found.values()} - {""}
     sign = signs.pop() if len(signs) == 1 else "~" if signs else ""
     texts = (f"{host}: {text}" if len(found) > 1 else text for host, each in found.items() for text in each.texts)
-    return Mark(next(state for state in WORST if state in states), sign, tuple(texts))
+    return Badge(next(state for state in WORST if state in states), sign, tuple(texts))
 
 
 def _cables(drawn: _Drawn) -> Iterator[Wire]:
@@ -282,12 +282,12 @@ def _cables(drawn: _Drawn) -> Iterator[Wire]:
 
 def _policies(topology: Topology, drawn: _Drawn) -> Iterator[Wire]:
     for number, policy in enumerate(topology.policies):
-        mark = _merge(drawn.marks, topology.hosts, policy.subject)
-        details = policy_details(topology, policy, number, mark)
-        label = " ".join(filter(None, (mark.sign, render_policy_ports(policy.ports))))
+        badge = _merge(drawn.badges, topology.hosts, policy.subject)
+        details = policy_details(topology, policy, number, badge)
+        label = " ".join(filter(None, (badge.sign, render_policy_ports(policy.ports))))
         for source, target in _ends(topology, drawn, policy):
             yield Wire(
-                "policy", source, target, f"policy to {policy.target.name or policy.target.kind} {label}", label, mark, details
+                "policy", source, target, f"policy to {policy.target.name or policy.target.kind} {label}", label, badge, details
             )
 
 

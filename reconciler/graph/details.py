@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.compile.model import Endpoint, HostSubnet, Resolved
-from reconciler.graph.model import Detail, Mark
+from reconciler.graph.model import Badge, Detail
 from reconciler.topology.types import Container, Host, Policy, PortRange, Publication, Subnet, Topology
 
 SHOWN = 24
@@ -41,7 +41,7 @@ def render_policy_ports(ports: Sequence[PortRange]) -> str:
     return ", ".join(f"{each.protocol} {_range(each.first, each.last - each.first + 1)}" for each in ports)
 
 
-def host_details(topology: Topology, host: Host, mark: Mark) -> tuple[Detail, ...]:
+def host_details(topology: Topology, host: Host, badge: Badge) -> tuple[Detail, ...]:
     """Of a host."""
     return (
         Detail("host", host.name),
@@ -49,11 +49,11 @@ def host_details(topology: Topology, host: Host, mark: Mark) -> tuple[Detail, ..
         *(Detail("address", str(address)) for address in host.addresses),
         Detail("containers", str(sum(each.host == host.name for each in topology.declared))),
         *_place(topology, ("hosts", host.name)),
-        *mark_details(mark),
+        *badge_details(badge),
     )
 
 
-def subnet_details(topology: Topology, subnet: Subnet, present: Sequence[HostSubnet], mark: Mark) -> tuple[Detail, ...]:
+def subnet_details(topology: Topology, subnet: Subnet, present: Sequence[HostSubnet], badge: Badge) -> tuple[Detail, ...]:
     """Of a subnet."""
     members = sum(each.subnet == subnet.name for container in topology.declared for each in container.attachments)
     return (
@@ -63,7 +63,7 @@ def subnet_details(topology: Topology, subnet: Subnet, present: Sequence[HostSub
         Detail("containers", str(members)),
         *(Detail(f"on {each.host}", _presence(each)) for each in present),
         *_place(topology, ("subnets", subnet.name)),
-        *mark_details(mark),
+        *badge_details(badge),
     )
 
 
@@ -73,7 +73,9 @@ def _presence(host_subnet: HostSubnet) -> str:
     return ", ".join(filter(None, (f"bridge {host_subnet.bridge}" if host_subnet.bridge else "", own, mtu)))
 
 
-def container_details(topology: Topology, resolved: Resolved, containers: Sequence[Container], mark: Mark) -> tuple[Detail, ...]:
+def container_details(
+    topology: Topology, resolved: Resolved, containers: Sequence[Container], badge: Badge
+) -> tuple[Detail, ...]:
     """Of a container, or of several that share a node."""
     first = containers[0]
     names = [each.name for each in containers]
@@ -90,7 +92,7 @@ def container_details(topology: Topology, resolved: Resolved, containers: Sequen
         ),
         *_policies_of(topology, first),
         *_place(topology, ("containers", first.origin)),
-        *mark_details(mark),
+        *badge_details(badge),
     )
 
 
@@ -120,23 +122,23 @@ def _policies_of(topology: Topology, container: Container) -> Iterator[Detail]:
                 break
 
 
-def policy_details(topology: Topology, policy: Policy, number: int, mark: Mark) -> tuple[Detail, ...]:
+def policy_details(topology: Topology, policy: Policy, number: int, badge: Badge) -> tuple[Detail, ...]:
     """Of a policy."""
     return (
         Detail("policy", policy.subject.parties),
         Detail("allows", render_policy_ports(policy.ports)),
         *_place(topology, ("policies", number)),
-        *mark_details(mark),
+        *badge_details(badge),
     )
 
 
-def mark_details(mark: Mark) -> Iterator[Detail]:
-    """The words of a mark."""
-    if mark.state:
-        yield Detail("state", mark.state)
-    if mark.sign:
-        yield Detail("plan", mark.words)
-    for text in mark.texts[:SHOWN]:
+def badge_details(badge: Badge) -> Iterator[Detail]:
+    """The words of a badge."""
+    if badge.state:
+        yield Detail("state", badge.state)
+    if badge.sign:
+        yield Detail("plan", badge.words)
+    for text in badge.texts[:SHOWN]:
         yield Detail("", text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reconciler.graph.model import FORMAT_VERSION, Detail, Graph, Mark
+from reconciler.graph.model import FORMAT_VERSION, Badge, Detail, Graph
 
 
 def compile_document(graph: Graph) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def compile_document(graph: Graph) -> dict[str, Any]:
 
 
 def _rest(each: Any) -> dict[str, Any]:
-    return {"mark": _mark(each.mark), "details": _details(each.details)}
+    return {"badge": _badge(each.badge), "details": _details(each.details)}
 
 
-def _mark(mark: Mark) -> dict[str, Any]:
-    return {"state": mark.state, "sign": mark.sign, "texts": list(mark.texts)}
+def _badge(badge: Badge) -> dict[str, Any]:
+    return {"state": badge.state, "sign": badge.sign, "texts": list(badge.texts)}
 
 
 def _details(details: Iterable[Detail]) -> list[dict[str, str]]:

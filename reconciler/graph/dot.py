@@ -23,9 +23,9 @@ def render_dot(graph: Graph) -> str:
     if OUTSIDE in keys:
         lines.append(f'  {keys[OUTSIDE]} [label="outside", style=dashed];')
     for bar in graph.bars:
-        lines.append(f"  {keys[bar.id]} [shape=hexagon, label={quote((bar.id.name, *bar.cidrs, bar.mode, bar.mark.words))}];")
+        lines.append(f"  {keys[bar.id]} [shape=hexagon, label={quote((bar.id.name, *bar.cidrs, bar.mode, bar.badge.words))}];")
     for column in graph.columns:
-        words = (column.id.name, column.connect, *column.addresses, column.mark.words)
+        words = (column.id.name, column.connect, *column.addresses, column.badge.words)
         lines += [f"  subgraph cluster_{keys[column.id]} {{", f"    label={quote(words)};"]
         lines.append(f"    {keys[column.id]} [shape=point];")
         for node in graph.nodes:

@@ -163,8 +163,8 @@ def _head_width(graph: Graph, column: Column) -> int:
     """The width that the texts of the host, and of its part of each bar, need."""
     host = column.id.name
     head = max(len(host) * TITLE_PX + len(column.connect) * TEXT_PX, len(", ".join(column.addresses)) * TEXT_PX)
-    head = max(head, len(column.mark.words) * TEXT_PX)
+    head = max(head, len(column.badge.words) * TEXT_PX)
     bars = [bar for bar in graph.bars if host in bar.gateways]
     firsts = (len(bar.id.name) * TITLE_PX + (len(bar.mode) + len(bar.gateways[host])) * TEXT_PX for bar in bars)
-    seconds = (len(", ".join(bar.cidrs)) + len(bar.mark.words) + 2 for bar in bars)
+    seconds = (len(", ".join(bar.cidrs)) + len(bar.badge.words) + 2 for bar in bars)
     return max(head, *firsts, *(count * TEXT_PX for count in seconds), 0) + 4 * PAD

@@ -19,10 +19,10 @@ def render_mermaid(graph: Graph) -> str:
     lines = ["flowchart TB", f"  %% {quote(graph.name)}: {quote(graph.summary)}"]
     if OUTSIDE in keys:
         lines.append(f'  {keys[OUTSIDE]}(["outside"])')
-    lines += [f"  {keys[bar.id]}{{{{{_label((bar.id.name, *bar.cidrs, bar.mode, bar.mark.words))}}}}}" for bar in graph.bars]
+    lines += [f"  {keys[bar.id]}{{{{{_label((bar.id.name, *bar.cidrs, bar.mode, bar.badge.words))}}}}}" for bar in graph.bars]
     for column in graph.columns:
         lines.append(
-            f"  subgraph {keys[column.id]}[{_label((column.id.name, column.connect, *column.addresses, column.mark.words))}]"
+            f"  subgraph {keys[column.id]}[{_label((column.id.name, column.connect, *column.addresses, column.badge.words))}]"
         )
         for node in graph.nodes:
             if node.host == column.id.name:

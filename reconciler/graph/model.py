@@ -34,7 +34,7 @@ OUTSIDE = NodeId("outside")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Badge:
     """How a thing is now, and what an apply would do with it.
 
     `state` is a word of `netctl status`, "" if it was not read. `sign` is one of `netctl diff`.
@@ -46,15 +46,15 @@ class Mark:
 
     @property
     def words(self) -> str:
-        """The mark in a few words; "" for what is in step and stays."""
+        """The badge in a few words; "" for what is in step and stays."""
         sign = {"+": "+ is added", "~": "~ is changed", "-": "- is removed", "": ""}[self.sign]
         return ", ".join(filter(None, (sign, "" if self.state == IN_STEP else self.state)))
 
 
 IN_STEP = "in step"
-UNMARKED = Mark()
-Marks = Mapping[tuple[str, Subject], Mark]
-"""By host and subject. A policy and a subnet may have a mark on each host."""
+NO_BADGE = Badge()
+Badges = Mapping[tuple[str, Subject], Badge]
+"""By host and subject. A policy and a subnet may have a badge on each host."""
 
 
 class Detail(NamedTuple):
@@ -71,7 +71,7 @@ class Column:
     id: NodeId
     connect: str
     addresses: tuple[str, ...]
-    mark: Mark = UNMARKED
+    badge: Badge = NO_BADGE
     details: tuple[Detail, ...] = ()
 
 
@@ -88,7 +88,7 @@ class Bar:
     cidrs: tuple[str, ...]
     gateways: Mapping[str, str]
     join: str = ""
-    mark: Mark = UNMARKED
+    badge: Badge = NO_BADGE
     details: tuple[Detail, ...] = ()
 
 
@@ -105,7 +105,7 @@ class Node:
     names: tuple[str, ...]
     lines: tuple[str, ...]
     band: str = ""
-    mark: Mark = UNMARKED
+    badge: Badge = NO_BADGE
     details: tuple[Detail, ...] = ()
 
 
@@ -118,7 +118,7 @@ class Wire:
     target: NodeId
     bundle: str
     label: str = ""
-    mark: Mark = UNMARKED
+    badge: Badge = NO_BADGE
     details: tuple[Detail, ...] = ()
 
 

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from reconciler.graph.grid import PAD, TEXT_LINE, TEXT_PX, TITLE_LINE, TITLE_PX
-from reconciler.graph.model import Mark, NodeId
+from reconciler.graph.model import Badge, NodeId
 from reconciler.graph.picture import Picture, PlacedBar, PlacedColumn, PlacedJoin, PlacedNode, PlacedWire, Rect
 from reconciler.graph.rooms import MARGIN
 from reconciler.state.visible import visible_line
@@ -18,7 +18,7 @@ from reconciler.state.visible import visible_line
 ASSETS = Path(__file__).with_name("assets")
 LABEL_MAX = 26
 SWATCH = 12
-MARK_CLASSES = {"+": "added", "-": "removed", "~": "changed"}
+SIGN_CLASSES = {"+": "added", "-": "removed", "~": "changed"}
 STATE_CLASSES = {"drifted": "drifted", "missing": "missing", "waiting": "waiting", "not in the file": "removed"}
 
 
@@ -78,15 +78,15 @@ def _text(x: int, y: int, text: str, cls: str = "") -> str:
     return f'<text x="{x}" y="{y}"{_class(cls)}>{quote(text)}</text>' if text else ""
 
 
-def _open(cls: str, id_: NodeId, mark: Mark, hint: str) -> str:
-    name = MARK_CLASSES.get(mark.sign) or STATE_CLASSES.get(mark.state, "")
-    classes = f"{cls} mark-{name}" if name else cls
+def _open(cls: str, id_: NodeId, badge: Badge, hint: str) -> str:
+    name = SIGN_CLASSES.get(badge.sign) or STATE_CLASSES.get(badge.state, "")
+    classes = f"{cls} badge-{name}" if name else cls
     return f'<g class="{quote(classes)}" data-id="{quote(str(id_))}" tabindex="0"><title>{quote(hint)}</title>'
 
 
 def _outside(rect: Rect | None) -> Iterator[str]:
     if rect:
-        yield _open("thing outside", NodeId("outside"), Mark(), "all nodes that are not in the file")
+        yield _open("thing outside", NodeId("outside"), Badge(), "all nodes that are not in the file")
         yield _rect(rect, "body", rx=6)
         yield _text(rect.x + PAD, rect.y + 18, "outside", "title")
         yield "</g>"
@@ -95,28 +95,28 @@ def _outside(rect: Rect | None) -> Iterator[str]:
 def _host(placed: PlacedColumn) -> Iterator[str]:
     column, head = placed.column, placed.head
     name, addresses = column.id.name, ", ".join(column.addresses)
-    yield _open("thing host", column.id, column.mark, f"host {name}, {column.connect} {addresses}".rstrip())
+    yield _open("thing host", column.id, column.badge, f"host {name}, {column.connect} {addresses}".rstrip())
     yield _rect(head, "body", rx=10)
     yield _text(head.x + PAD, head.y + 20, name, "title")
     yield _text(head.right - PAD, head.y + 20, column.connect, "end")
-    words = column.mark.words
-    yield _text(head.x + PAD, head.y + 38, "  ".join(filter(None, (words, addresses))), "mark" if words else "")
+    words = column.badge.words
+    yield _text(head.x + PAD, head.y + 38, "  ".join(filter(None, (words, addresses))), "badge" if words else "")
     yield "</g>"
 
 
 def _bar(placed: PlacedBar) -> Iterator[str]:
     bar, rect = placed.bar, placed.rect
     name, cidrs = bar.id.name, ", ".join(bar.cidrs)
-    yield _open(f"thing subnet mode-{bar.mode}", bar.id, bar.mark, f"subnet {name}, {cidrs}, {bar.mode}")
+    yield _open(f"thing subnet mode-{bar.mode}", bar.id, bar.badge, f"subnet {name}, {cidrs}, {bar.mode}")
     yield _rect(rect, "body", rx=5)
     yield _rect(Rect(rect.x, rect.y, SWATCH, rect.height), "swatch", rx=5)
     x = rect.x + SWATCH + PAD
     yield _text(x, rect.y + 16, name, "title")
     yield _text(x + (len(name) + 1) * TITLE_PX, rect.y + 16, bar.mode, "soft")
     yield _text(rect.right - PAD, rect.y + 16, bar.gateways[placed.host], "end soft")
-    words = bar.mark.words
+    words = bar.badge.words
     yield _text(x, rect.y + 32, cidrs if placed.is_first else "", "soft")
-    yield _text(rect.right - PAD, rect.y + 32, words, "end mark")
+    yield _text(rect.right - PAD, rect.y + 32, words, "end badge")
     yield "</g>"
 
 
@@ -132,7 +132,7 @@ def _join(placed: PlacedJoin) -> Iterator[str]:
 def _node(placed: PlacedNode) -> Iterator[str]:
     node, rect = placed.node, placed.rect
     many = len(node.names) > 1
-    yield _open(f"thing {node.id.shape}", node.id, node.mark, ", ".join((node.title, *node.lines)))
+    yield _open(f"thing {node.id.shape}", node.id, node.badge, ", ".join((node.title, *node.lines)))
     if many:
         yield _rect(rect, "behind", rx=6, shift=6)
         yield _rect(rect, "behind", rx=6, shift=3)
@@ -141,22 +141,22 @@ def _node(placed: PlacedNode) -> Iterator[str]:
     for line in placed.text.title:
         yield _text(rect.x + PAD, y, line, "title")
         y += TITLE_LINE
-    last = node.mark.words
+    last = node.badge.words
     for line in placed.text.lines:
-        yield _text(rect.x + PAD, y - 1, line, "mark" if last and line == last else "soft")
+        yield _text(rect.x + PAD, y - 1, line, "badge" if last and line == last else "soft")
         y += TEXT_LINE
     yield "</g>"
 
 
 def _wire(placed: PlacedWire) -> Iterator[str]:
     wire = placed.wire
-    name = MARK_CLASSES.get(wire.mark.sign) or STATE_CLASSES.get(wire.mark.state, "")
+    name = SIGN_CLASSES.get(wire.badge.sign) or STATE_CLASSES.get(wire.badge.state, "")
     # From the target on: the dashes of wires with one end then coincide where these share a lane.
     path = "M" + "L".join(f"{x} {y}" for x, y in reversed(placed.points))
     ends = f'data-from="{quote(str(wire.source))}" data-to="{quote(str(wire.target))}" data-bundle="{quote(wire.bundle)}"'
     tip = "" if wire.kind == "cable" else f' marker-start="url(#tip-{wire.kind})"'
     under = "" if wire.kind == "cable" else f'<path class="under" d="{path}"/>'
-    yield f'<g class="{" ".join(filter(None, ("wire", wire.kind, name and f"mark-{name}")))}" {ends}>'
+    yield f'<g class="{" ".join(filter(None, ("wire", wire.kind, name and f"badge-{name}")))}" {ends}>'
     yield f'{under}<path class="line" d="{path}"{tip}/></g>'
 
 

@@ -13,7 +13,7 @@ const MATRIX_MAX = 48;
 // --- what the data says -----------------------------------------------------
 
 const byId = new Map([...data.hosts, ...data.subnets, ...data.nodes].map((each) => [each.id, each]));
-byId.set("outside", { id: "outside", name: "outside", details: [{ word: "outside", text: "all nodes that are not in the file" }], mark: {} });
+byId.set("outside", { id: "outside", name: "outside", details: [{ word: "outside", text: "all nodes that are not in the file" }], badge: {} });
 const cells = new Map();
 for (const [source, target, symbol, reasons] of data.expectations) {
   if (!cells.has(source)) cells.set(source, new Map());

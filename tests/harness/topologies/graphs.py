@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.compile.resolve import resolve
-from reconciler.graph.compile import NO_MARKS, compile_graph
+from reconciler.graph.compile import NO_BADGES, compile_graph
 from reconciler.graph.layout import lay_out
-from reconciler.graph.model import Graph, Marks
+from reconciler.graph.model import Badges, Graph
 from reconciler.graph.picture import Picture
 from reconciler.topology.load import parse_topology
 from reconciler.topology.types import Topology
@@ -22,14 +22,14 @@ def read(path: Path) -> Topology:
     return parse_topology(path.read_bytes(), path.name)
 
 
-def graph_of(topology: Topology, marks: Marks = NO_MARKS) -> Graph:
+def graph_of(topology: Topology, badges: Badges = NO_BADGES) -> Graph:
     """Its graph, with no host read."""
-    return compile_graph(topology, resolve(topology, {})[0], {}, marks)
+    return compile_graph(topology, resolve(topology, {})[0], {}, badges)
 
 
-def picture_of(topology: Topology, marks: Marks = NO_MARKS) -> Picture:
+def picture_of(topology: Topology, badges: Badges = NO_BADGES) -> Picture:
     """Its picture."""
-    return lay_out(graph_of(topology, marks))
+    return lay_out(graph_of(topology, badges))
 
 
 def make_large(count: int) -> Topology:

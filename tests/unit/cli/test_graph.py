@@ -1,4 +1,4 @@
-"""`netctl graph`: the form that it chooses, where it writes, and the marks that it makes of a status and a plan."""
+"""`netctl graph`: the form that it chooses, where it writes, and the badges that it makes of a status and a plan."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.graph import compile_marks
-from reconciler.graph.model import Mark
+from reconciler.cli.graph import compile_badges
+from reconciler.graph.model import Badge
 from reconciler.kinds.netns import Netns
 from reconciler.plan.document import HostPlan
 from reconciler.render.status import Difference, HostStatus, Item, StatusDocument
@@ -72,12 +72,12 @@ def test_marks_are_the_words_of_status_and_diff() -> None:
     status = StatusDocument(1, "shop", False, (HostStatus("alpha", "drifted", items),))
     record = Netns(container_netns("web"))
     plans = {"alpha": HostPlan("alpha", changes=(Change(record.ref, None, record, "missing"),))}
-    marks = compile_marks(status, plans)
-    assert marks["alpha", db] == Mark("in step")
-    assert (marks["alpha", web].state, marks["alpha", web].sign) == ("missing", "+")
-    assert marks["alpha", web].texts[0] == "namespace: missing"
-    assert compile_marks(None, plans)["alpha", web].state == ""
-    assert compile_marks(None, {}) == {}
+    badges = compile_badges(status, plans)
+    assert badges["alpha", db] == Badge("in step")
+    assert (badges["alpha", web].state, badges["alpha", web].sign) == ("missing", "+")
+    assert badges["alpha", web].texts[0] == "namespace: missing"
+    assert compile_badges(None, plans)["alpha", web].state == ""
+    assert compile_badges(None, {}) == {}
 
 
 def test_the_page_of_the_demo_is_complete(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""From a topology to nodes, bars and wires: what shares a node, what a mark does, and which ends an arrow has."""
+"""From a topology to nodes, bars and wires: what shares a node, what a badge does, and which ends an arrow has."""
 
 from __future__ import annotations
 
 import pytest
 
 from reconciler.graph.compile import PORT_NODES
-from reconciler.graph.model import OUTSIDE, Graph, Mark, NodeId
+from reconciler.graph.model import OUTSIDE, Badge, Graph, NodeId
 from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.topology.load import parse_topology
 from reconciler.topology.types import Topology
@@ -41,7 +41,7 @@ def test_replicas_share_a_node() -> None:
 def test_a_replica_with_a_mark_of_its_own_stands_alone() -> None:
     """Drift of one replica of five is visible: the other four share a node without it."""
     topology = parse("  a: {host: alpha, replicas: 5, networks: {front: auto}}")
-    graph = graph_of(topology, {("alpha", Subject.container("a-3")): Mark("drifted", "", ("eth0 is down",))})
+    graph = graph_of(topology, {("alpha", Subject.container("a-3")): Badge("drifted", "", ("eth0 is down",))})
     assert node_names(graph) == ["a-1 … a-5", "a-3"]
     drifted = next(node for node in graph.nodes if node.id.name == "a-3")
     assert drifted.lines[-1] == "drifted"
@@ -104,30 +104,30 @@ def test_many_published_ports_are_one_node() -> None:
 
 
 def test_marks_reach_hosts_subnets_containers_and_policies() -> None:
-    """A mark of a subnet on any host is the subnet's; texts then begin with the name of the host."""
+    """A badge of a subnet on any host is the subnet's; texts then begin with the name of the host."""
     front, web = Subject.subnet("front"), Subject.container("web")
-    marks = {
-        ("alpha", HOST_SUBJECT): Mark("drifted"),
-        ("alpha", front): Mark("in step"),
-        ("beta", front): Mark("missing", "+", ("bridge b-shop-front: missing",)),
-        ("alpha", web): Mark("in step", "~", ("add port tcp 8081",)),
-        ("alpha", Subject.policy("web", "db")): Mark("", "-", ("tcp 5432",)),
+    badges = {
+        ("alpha", HOST_SUBJECT): Badge("drifted"),
+        ("alpha", front): Badge("in step"),
+        ("beta", front): Badge("missing", "+", ("bridge b-shop-front: missing",)),
+        ("alpha", web): Badge("in step", "~", ("add port tcp 8081",)),
+        ("alpha", Subject.policy("web", "db")): Badge("", "-", ("tcp 5432",)),
     }
-    graph = graph_of(SHOP, marks)
-    assert graph.columns[0].mark.words == "drifted"
+    graph = graph_of(SHOP, badges)
+    assert graph.columns[0].badge.words == "drifted"
     bar = next(bar for bar in graph.bars if bar.id.name == "front")
-    assert bar.mark == Mark("missing", "+", ("beta: bridge b-shop-front: missing",))
+    assert bar.badge == Badge("missing", "+", ("beta: bridge b-shop-front: missing",))
     assert next(node for node in graph.nodes if node.title == "web").lines[-1] == "~ is changed"
     assert next(wire for wire in graph.wires if wire.kind == "policy").label == "- tcp 5432"
 
 
 def test_what_is_not_in_the_file_is_drawn_on_its_host() -> None:
     """A container and a subnet that an apply removes are in the picture, without an end of an arrow."""
-    marks = {
-        ("alpha", Subject.container("old")): Mark("not in the file", "-"),
-        ("beta", Subject.subnet("gone")): Mark("not in the file", "-"),
+    badges = {
+        ("alpha", Subject.container("old")): Badge("not in the file", "-"),
+        ("beta", Subject.subnet("gone")): Badge("not in the file", "-"),
     }
-    graph = graph_of(SHOP, marks)
+    graph = graph_of(SHOP, badges)
     old = next(node for node in graph.nodes if node.title == "old")
     assert (old.host, old.lines) == ("alpha", ("- is removed, not in the file",))
     gone = next(bar for bar in graph.bars if bar.id.name == "gone")
