@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.compose.convert import ImportedProject
+from reconciler.compose.convert import ImportedProject, owner_of
 from reconciler.compose.model import ComposeService
 from reconciler.compose.peers import HOST_GATEWAY, Names, find_given, find_names, gateways_of, own_host_name
 from reconciler.compose.yaml_text import comments, listed, quoted, scalar
@@ -34,7 +34,23 @@ def render_override(imported: ImportedProject, heading: Iterable[str], waits: Ma
     for number, name in enumerate(imported.containers):
         lines += [""] if number else []
         lines += _service(imported, name, waits.get(name))
+    for name, owner, condition in _find_cut_off(imported):
+        lines += ["", f"  {scalar(name)}:", "    # its network ends with that of the other, so Compose restarts both"]
+        lines += [f"    depends_on: {{{scalar(owner)}: {{condition: {scalar(condition)}, restart: true}}}}"]
     return "\n".join(lines) + "\n"
+
+
+def _find_cut_off(imported: ImportedProject) -> Iterator[tuple[str, str, str]]:
+    """Services in the network of another that Compose would not restart with it: both names, and the condition of the start.
+
+    Without `depends_on` of its own, Compose adds one with `restart: true` to its normal form.
+    """
+    for name, service in imported.project.services.items():
+        owner = owner_of(service)
+        depends = service.depends_on if isinstance(service.depends_on, Mapping) else {}
+        given = depends.get(owner)
+        if owner in imported.containers and isinstance(given, Mapping) and given.get("restart") is not True:
+            yield name, owner, str(given.get("condition") or "service_started")
 
 
 def _service(imported: ImportedProject, name: str, words: Words | None) -> Iterator[str]:

@@ -155,11 +155,42 @@ def test_default_files_are_those_of_compose(
 
 
 def test_a_file_above_is_found(docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with Compose, from a directory below; the files are written beside it."""
+    """As with Compose, from a directory below; the files are written beside it, and the next commands begin with `cd`."""
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert docker.run().status == 0
+    done = docker.run()
+    assert done.status == 0
     assert (tmp_path / "topology.yaml").exists()
+    assert [line.split("   ")[0].strip() for line in done.out.partition("next:\n")[2].splitlines()] == [
+        "cd ..",
+        "docker compose down",
+        "export COMPOSE_FILE=compose.yaml:compose.netctl.yaml",
+        "sudo netctl agent topology.yaml",
+        "docker compose up --detach",
+        "sudo netctl verify topology.yaml",
+    ]
+
+
+def test_the_override_of_an_earlier_import_is_left_out(docker: FakeDocker, tmp_path: Path) -> None:
+    """COMPOSE_FILE goes on to name it: a second import reads the Compose file alone, whether the override is there or not."""
+    (tmp_path / "out").mkdir()
+    done = docker.run("--output", "out", COMPOSE_FILE="compose.yaml:compose.netctl.yaml")
+    assert done.status == 0, done.err
+    assert docker.calls[1].endswith("--file ./compose.yaml config --format json")
+    assert "export COMPOSE_FILE=./compose.yaml:out/compose.netctl.yaml" in done.out
+    alone = docker.run("compose.netctl.yaml", "--dry-run")
+    assert alone.status == 2
+    assert "cannot import compose.netctl.yaml: an import has written it" in alone.err
+
+
+def test_a_file_without_a_service_to_connect_is_an_error(docker: FakeDocker, tmp_path: Path) -> None:
+    """An override without services would be no Compose file: nothing is written, and the reason of each service is printed."""
+    services = {"web": {"image": "web", "network_mode": "host"}, "db": {"image": "db", "network_mode": "none"}}
+    (tmp_path / "normal.json").write_text(json.dumps({**NORMAL, "services": services}))
+    done = docker.run()
+    assert done.status == 2
+    assert "netctl connects no service of this file: web has the network of its host" in done.err
+    assert not (tmp_path / "topology.yaml").exists()
 
 
 def test_no_file_is_an_error_with_the_names(docker: FakeDocker, tmp_path: Path) -> None:
