@@ -2,8 +2,8 @@
 
     python benchmarks/graph.py [COUNT ...]       (default: 30 300 1000)
 
-It needs no root. `page` is the time until the browser has read the page, drawn the picture and built the matrix; without
-chromium and chromium-driver it is left out. The best of three runs counts.
+It needs no root. The last column is the time until the browser has read the page, drawn the picture and built the matrix.
+Without chromium and chromium-driver it is empty. The best of three runs counts.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.graph.model import Column, Graph, Node, NodeId
+from reconciler.state.visible import visible_line
 
 TITLE_PX, TEXT_PX = 8, 7
 """The widths of a character of a title (13 px) and of other text (11 px), in a font of equal widths; rounded up."""
@@ -80,13 +81,23 @@ class Grid:
         return next(number for number, band in enumerate(self.bands) if key in band.keys)
 
 
+def title_width(text: str) -> int:
+    """The width of a text as it is shown, in the type of titles."""
+    return len(visible_line(text)) * TITLE_PX
+
+
+def text_width(text: str) -> int:
+    """The same of other text."""
+    return len(visible_line(text)) * TEXT_PX
+
+
 def wrap_node(node: Node) -> Text:
     """The lines of a node's text. A long name continues on the next line, and is never cut."""
     return Text(_wrap((node.title,), TITLE_MAX), _wrap(node.lines, TEXT_MAX))
 
 
 def _wrap(lines: Iterable[str], width: int) -> tuple[str, ...]:
-    return tuple(part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""])
+    return tuple(part for line in lines for part in textwrap.wrap(visible_line(line), width, break_on_hyphens=False) or [""])
 
 
 def place_nodes(graph: Graph) -> Grid:
@@ -161,10 +172,13 @@ def _side_by_side(graph: Graph, column: Column, cells: Mapping[tuple[NodeId, str
 
 def _head_width(graph: Graph, column: Column) -> int:
     """The width that the texts of the host, and of its part of each bar, need."""
-    host = column.id.name
-    head = max(len(host) * TITLE_PX + len(column.connect) * TEXT_PX, len(", ".join(column.addresses)) * TEXT_PX)
-    head = max(head, len(column.badge.words) * TEXT_PX)
-    bars = [bar for bar in graph.bars if host in bar.gateways]
-    firsts = (len(bar.id.name) * TITLE_PX + (len(bar.mode) + len(bar.gateways[host])) * TEXT_PX for bar in bars)
-    seconds = (len(", ".join(bar.cidrs)) + len(bar.badge.words) + 2 for bar in bars)
-    return max(head, *firsts, *(count * TEXT_PX for count in seconds), 0) + 4 * PAD
+    host, gap = column.id.name, PAD
+    needed = [
+        title_width(host) + gap + text_width(column.connect),
+        text_width("  ".join((column.badge.words, ", ".join(column.addresses)))),
+    ]
+    for bar in graph.bars:
+        if host in bar.gateways:
+            needed.append(title_width(bar.id.name) + gap + text_width(bar.mode) + gap + text_width(bar.gateways[host]))
+            needed.append(text_width(", ".join(bar.cidrs)) + gap + text_width(bar.badge.words))
+    return max(needed) + 4 * PAD

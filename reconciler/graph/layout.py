@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from reconciler.graph.grid import BETWEEN, PAD, TRUNK, Grid, place_nodes
+from reconciler.graph.grid import BETWEEN, PAD, TRUNK, Grid, place_nodes, text_width
 from reconciler.graph.lanes import plan_courses
+from reconciler.graph.legend import bottom_of, place_legend
 from reconciler.graph.model import Graph, NodeId
 from reconciler.graph.picture import Picture, PlacedBar, PlacedColumn, PlacedJoin, PlacedNode, Rect
 from reconciler.graph.rooms import (
@@ -20,11 +21,11 @@ from reconciler.graph.rooms import (
     find_heights,
 )
 from reconciler.graph.router import Router
+from reconciler.state.visible import visible_line
 
 COLUMN_GAP = 44
-LEGEND = 84
-WIDTH_MIN = 620
-"""The width that the legend needs."""
+HEADING_PX = 13
+"""The width of a character of the heading (20 px), rounded up."""
 
 
 def lay_out(graph: Graph) -> Picture:
@@ -34,14 +35,16 @@ def lay_out(graph: Graph) -> Picture:
     heights = find_heights(graph, grid, lanes)
     gutters = find_gutters(grid, lanes, courses, heights)
     columns = tuple(_columns(graph, grid, gutters, heights))
-    width = max(columns[-1].rect.right if columns else 0, WIDTH_MIN) + MARGIN
+    heading = max(len(visible_line(graph.name)) * HEADING_PX, text_width(graph.summary))
+    width = max(columns[-1].rect.right if columns else 0, MARGIN + heading) + MARGIN
     bars = tuple(_bars(graph, grid, columns, heights))
     nodes = tuple(_nodes(graph, grid, columns, heights))
     outside = Rect(MARGIN, heights.outside, width - 2 * MARGIN, OUTSIDE_HEIGHT) if graph.has_outside else None
     wires = Router(grid, lanes, heights, gutters, columns, bars, nodes, outside).place_all(courses)
-    return Picture(
-        graph, width, heights.end + LEGEND, columns, bars, tuple(_joins(bars)), nodes, wires, outside, heights.end + MARGIN
-    )
+    top = heights.end + MARGIN + 14
+    legend = place_legend(graph, top, width)
+    height = bottom_of(legend, top) + MARGIN // 2
+    return Picture(graph, width, height, columns, bars, tuple(_joins(bars)), nodes, wires, outside, heights.end + MARGIN, legend)
 
 
 def _columns(graph: Graph, grid: Grid, gutters: Gutters, heights: Heights) -> Iterator[PlacedColumn]:

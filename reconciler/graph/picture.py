@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.graph.grid import Text
+from reconciler.graph.legend import PlacedSample
 from reconciler.graph.model import Bar, Column, Graph, Node, Wire
 
 Point = tuple[int, int]
@@ -95,3 +96,5 @@ class Picture:
     wires: tuple[PlacedWire, ...]
     outside: Rect | None
     legend_y: int
+    """The line above the legend."""
+    legend: tuple[PlacedSample, ...]

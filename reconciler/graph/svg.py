@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
-from reconciler.graph.grid import PAD, TEXT_LINE, TEXT_PX, TITLE_LINE, TITLE_PX
+from reconciler.graph.grid import PAD, TEXT_LINE, TITLE_LINE, title_width
+from reconciler.graph.legend import LINE, SWATCH, PlacedSample
 from reconciler.graph.model import Badge, NodeId
 from reconciler.graph.picture import Picture, PlacedBar, PlacedColumn, PlacedJoin, PlacedNode, PlacedWire, Rect
 from reconciler.graph.rooms import MARGIN
@@ -17,7 +18,6 @@ from reconciler.state.visible import visible_line
 
 ASSETS = Path(__file__).with_name("assets")
 LABEL_MAX = 26
-SWATCH = 12
 SIGN_CLASSES = {"+": "added", "-": "removed", "~": "changed"}
 STATE_CLASSES = {"drifted": "drifted", "missing": "missing", "waiting": "waiting", "not in the file": "removed"}
 
@@ -112,7 +112,7 @@ def _bar(placed: PlacedBar) -> Iterator[str]:
     yield _rect(Rect(rect.x, rect.y, SWATCH, rect.height), "swatch", rx=5)
     x = rect.x + SWATCH + PAD
     yield _text(x, rect.y + 16, name, "title")
-    yield _text(x + (len(name) + 1) * TITLE_PX, rect.y + 16, bar.mode, "soft")
+    yield _text(x + title_width(name) + PAD, rect.y + 16, bar.mode, "soft")
     yield _text(rect.right - PAD, rect.y + 16, bar.gateways[placed.host], "end soft")
     words = bar.badge.words
     yield _text(x, rect.y + 32, cidrs if placed.is_first else "", "soft")
@@ -176,19 +176,18 @@ def _label(placed: PlacedWire) -> Iterator[str]:
 
 def _legend(picture: Picture) -> Iterator[str]:
     """Only what the picture has."""
-    graph, y = picture.graph, picture.legend_y
-    x = MARGIN
-    kinds = {placed.wire.kind for placed in picture.wires}
-    words = {"cable": "cable", "policy": "policy: may connect", "port": "published port"}
-    yield f'<g class="legend"><path class="join" d="M{MARGIN} {y - 14}H{picture.width - MARGIN}" opacity=".3"/>'
-    for kind in (kind for kind in words if kind in kinds):
-        tip = "" if kind == "cable" else f' marker-start="url(#tip-{kind})"'
-        yield f'<g class="wire {kind}"><path class="line" d="M{x + 40} {y + 6}H{x}"{tip}/></g>'
-        yield _text(x + 48, y + 10, words[kind], "soft")
-        x += 48 + len(words[kind]) * TEXT_PX + 24
-    x, y = MARGIN, y + 22
-    for mode in dict.fromkeys(bar.mode for bar in graph.bars if bar.mode):
-        yield f'<g class="subnet {quote(f"mode-{mode}")}">{_rect(Rect(x, y - 2, SWATCH, 16), "swatch", rx=3)}</g>'
-        yield _text(x + SWATCH + 6, y + 10, mode, "soft")
-        x += SWATCH + 6 + len(mode) * TEXT_PX + 24
+    y = picture.legend_y
+    yield f'<g class="legend"><path class="join" d="M{MARGIN} {y}H{picture.width - MARGIN}" opacity=".3"/>'
+    for sample in picture.legend:
+        yield _sample(sample)
+        yield _text(sample.text_x, sample.y + 10, sample.words, "soft")
     yield "</g>"
+
+
+def _sample(sample: PlacedSample) -> str:
+    x, y = sample.x, sample.y
+    if not sample.kind:
+        rect = _rect(Rect(x, y - 2, SWATCH, 16), "swatch", rx=3)
+        return f'<g class="subnet {quote(f"mode-{sample.words}")}">{rect}</g>'
+    tip = "" if sample.kind == "cable" else f' marker-start="url(#tip-{sample.kind})"'
+    return f'<g class="wire {sample.kind}"><path class="line" d="M{x + LINE} {y + 6}H{x}"{tip}/></g>'
