@@ -31,10 +31,10 @@ def enter_sandbox() -> int | None:
     HostError in this process if the kernel rejects it. A signal to this process ends the sandbox.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if child == 0:
         os.close(reading)
-        _become_first(writing)
+        _become_first(writing, parent)
         return None
     os.close(writing)
     try:
@@ -58,10 +58,12 @@ def _help() -> str:
     return f"`unshare -Urnmpf --mount-proc true` must work for this user (sysctl {limits}); root needs no user namespace: sudo"
 
 
-def _become_first(writing: int) -> None:
+def _become_first(writing: int, parent: int) -> None:
     """Create the namespaces, and return in their first process. The process in between waits for its end."""
     try:
         _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before
+            os._exit(REFUSED)
         os.setsid()  # a terminal's SIGINT goes to the process that waits, which ends the sandbox
         _unshare()
         _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)

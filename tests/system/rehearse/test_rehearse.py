@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.harness.capabilities import require_capability
-from tests.harness.live import differences, read_live
+from tests.harness.live import differences, read_live, read_pids
 from tests.harness.machine import Machine
 from tests.harness.topologies.graphs import EXAMPLES
 
@@ -91,18 +91,32 @@ def test_a_refusal_says_what_is_needed(machine: Machine) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_rehearsal_leaves_nothing(machine: Machine, number: signal.Signals) -> None:
-    """Wherever it is ended, the kernel deletes the lab with its first process; another rehearsal then works."""
+    """Wherever it is ended, the kernel deletes the lab with its first process; another rehearsal then works.
+
+    All processes of the lab are stopped before, so none of them can end the rehearsal by itself.
+    """
     before = read_live(machine)
-    for delay_s in (0.1, 0.6, 1.2):
+    for delay_s in (0, 0.5, 1.1):
         running = machine.start_netctl("rehearse", str(DEMO))
+        deadline = time.monotonic() + 30
+        while len(processes(machine)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
         time.sleep(delay_s)
+        for pid in processes(machine)[1:]:
+            machine.run("kill", "-STOP", str(pid), check=False)
         running.kill(number)
-        assert running.wait().status in (128 + number, 0)
+        assert running.wait().status == 128 + number
         deadline = time.monotonic() + 10
-        while (found := differences(before, read_live(machine))) and time.monotonic() < deadline:
+        while processes(machine) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert found == ""
+        assert processes(machine) == []
+        assert differences(before, read_live(machine)) == ""
     assert machine.netctl("rehearse", PRODUCTION).status == 0
+
+
+def processes(machine: Machine) -> list[int]:
+    """Those of a rehearsal, as the machine numbers them, the first one first."""
+    return sorted(read_pids(machine, f"{sys.executable} -m reconciler rehearse .*"))
 
 
 def test_a_faulty_file_is_reported_as_by_validate(machine: Machine) -> None:
