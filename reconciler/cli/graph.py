@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from reconciler.graph.model import Badge, Badges, Graph
     from reconciler.plan.document import HostPlan
     from reconciler.render.status import StatusDocument
+    from reconciler.state.host import HostFacts, HostState
     from reconciler.state.subject import Subject
+    from reconciler.topology.types import Topology
 
 FORMATS = ("svg", "html", "mermaid", "dot", "json")
 SUFFIXES = {
@@ -94,22 +96,29 @@ def _format_of(options: argparse.Namespace) -> str:
 
 
 def _compile(options: argparse.Namespace) -> Graph:
-    from reconciler.graph.compile import compile_graph
+    return _compile_live(options) if options.live or options.plan else _compile_file(options)
 
-    if options.live or options.plan:
-        return _compile_live(options)
+
+def _compile_file(options: argparse.Namespace) -> Graph:
     from reconciler.cli.common import load
     from reconciler.compile import check_alone
     from reconciler.compile.resolve import resolve
+    from reconciler.graph.compile import compile_graph
 
     topology = load(options)
     check_alone(topology)
-    return compile_graph(topology, resolve(topology, {})[0], {})
+    graph = compile_graph(topology, resolve(topology, {})[0], {})
+    if not _has_paths(options):
+        return graph
+    from reconciler.cli.explain import load_states
+
+    return _with_paths(graph, *load_states(topology))
 
 
 def _compile_live(options: argparse.Namespace) -> Graph:
     """The graph of the topology with the members that the hosts have, and with badges."""
     from reconciler.cli.common import open_job, plan_present
+    from reconciler.cli.explain import live_states
     from reconciler.graph.compile import compile_graph
     from reconciler.render.status import compile_status
 
@@ -122,7 +131,27 @@ def _compile_live(options: argparse.Namespace) -> Graph:
             waiting.setdefault(conflict.host, {})[conflict.awaited] = conflict.reason
     status = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, {}, waiting=waiting)
     badges = compile_badges(status if options.live else None, plans if options.plan else {})
-    return compile_graph(job.topology, job.desired.resolved, job.facts, badges)
+    graph = compile_graph(job.topology, job.desired.resolved, job.facts, badges)
+    if not _has_paths(options):
+        return graph
+    states = live_states(job.desired.hosts, plans) if options.live else job.desired.hosts
+    return _with_paths(graph, job.topology, states, job.facts)
+
+
+def _has_paths(options: argparse.Namespace) -> bool:
+    """Whether the format shows the paths of packets."""
+    return _format_of(options) in ("html", "json")
+
+
+def _with_paths(graph: Graph, topology: Topology, states: Mapping[str, HostState], facts: Mapping[str, HostFacts]) -> Graph:
+    """The graph with the paths that `netctl explain` finds in these states."""
+    from dataclasses import replace
+
+    from reconciler.explain.build import build_world
+    from reconciler.graph.paths import explain_cells
+
+    world = build_world(topology, states, facts)
+    return replace(graph, explanations=explain_cells(world, graph.cells, graph.nodes))
 
 
 def compile_badges(status: StatusDocument | None, plans: Mapping[str, HostPlan]) -> Badges:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.compile.model import Resolved
 from reconciler.graph.model import Cell
-from reconciler.probes.model import Probe
+from reconciler.probes.model import PUBLISHED, PacketProbe, Probe
 from reconciler.state.host import HostFacts
 from reconciler.topology.types import Topology
 from reconciler.verify.expectations import compile_probes
+from reconciler.verify.publications import LOCALHOST
 
 REASONS_MAX = 12
 """The most reasons of one cell; the rest is counted."""
@@ -23,9 +24,26 @@ def compile_cells(
     pairs: dict[tuple[str, str], list[Probe]] = {}
     for probe in plan.probes:
         pairs.setdefault((probe.source, probe.target), []).append(probe)
-    return tuple(
-        Cell(source, target, _symbol(probes), _reasons(probes)) for (source, target), probes in pairs.items()
-    ), plan.notes
+    names = {*topology.containers, *(f"host {host}" for host in topology.hosts), "outside"}
+    cells = (
+        Cell(source, target, _symbol(probes), _reasons(probes), _question(target, probes) if {source, target} <= names else "")
+        for (source, target), probes in pairs.items()
+    )
+    return tuple(cells), plan.notes
+
+
+def _question(target: str, probes: Iterable[Probe]) -> str:
+    """The most telling packet of a pair: one to a port that is open, else a ping; "" if only attacks are probed.
+
+    A published port is asked for at the address of its host.
+    """
+    packets = [probe for probe in probes if isinstance(probe, PacketProbe) and probe.address != LOCALHOST]
+    name = target.removeprefix("host ")
+    for probe in packets:
+        if probe.expected and probe.port:
+            end = f"[{probe.address}]" if ":" in probe.address else probe.address
+            return f"{end if probe.section == PUBLISHED else name}:{probe.port}/{probe.kind}"
+    return name if packets else ""
 
 
 def _symbol(probes: Iterable[Probe]) -> str:

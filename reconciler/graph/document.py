@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reconciler.graph.model import FORMAT_VERSION, Badge, Detail, Graph
+from reconciler.graph.model import FORMAT_VERSION, Badge, Cell, Detail, Graph
 
 
 def compile_document(graph: Graph) -> dict[str, Any]:
@@ -39,16 +39,18 @@ def compile_document(graph: Graph) -> dict[str, Any]:
             }
             for each in graph.wires
         ],
-        "expectations": [
-            {"source": each.source, "target": each.target, "symbol": each.symbol, "reasons": list(each.reasons)}
-            for each in graph.cells
-        ],
+        "expectations": [_cell(each) for each in graph.cells],
         "explanations": [
             {"source": each.source, "target": each.target, "verdict": each.verdict, "hops": list(each.hops)}
             for each in graph.explanations
         ],
         "notes": list(graph.notes),
     }  # fmt: skip
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    reasons = list(cell.reasons)
+    return {"source": cell.source, "target": cell.target, "symbol": cell.symbol, "reasons": reasons, "question": cell.question}
 
 
 def _rest(each: Any) -> dict[str, Any]:

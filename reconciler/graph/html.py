@@ -49,7 +49,8 @@ def page_data(graph: Graph) -> dict[str, Any]:
     data = {
         **document,
         "expectations": [
-            [each.source, each.target, each.symbol, [reasons[text] for text in each.reasons]] for each in graph.cells
+            [each.source, each.target, each.symbol, [reasons[text] for text in each.reasons], each.question]
+            for each in graph.cells
         ],
         "reasons": list(reasons),
     }

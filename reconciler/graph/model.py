@@ -124,12 +124,16 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What `netctl verify` expects between two names: "ok" for may pass, "-" for must not, "ok -" for both by port."""
+    """What `netctl verify` expects between two names: "ok" for may pass, "-" for must not, "ok -" for both by port.
+
+    `question` is what to ask `netctl explain` about the target: `db:5432/tcp`; "" if the pair is one of attackers.
+    """
 
     source: str
     target: str
     symbol: str
     reasons: tuple[str, ...]
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ const MATRIX_MAX = 48;
 const byId = new Map([...data.hosts, ...data.subnets, ...data.nodes].map((each) => [each.id, each]));
 byId.set("outside", { id: "outside", name: "outside", details: [{ word: "outside", text: "all nodes that are not in the file" }], badge: {} });
 const cells = new Map();
-for (const [source, target, symbol, reasons] of data.expectations) {
+for (const [source, target, symbol, reasons, question] of data.expectations) {
   if (!cells.has(source)) cells.set(source, new Map());
-  cells.get(source).set(target, { symbol, reasons: reasons.map((number) => data.reasons[number]) });
+  cells.get(source).set(target, { symbol, question, reasons: reasons.map((number) => data.reasons[number]) });
 }
 const explained = new Map(data.explanations.map((each) => [JSON.stringify([each.source, each.target]), each]));
 
@@ -27,6 +27,10 @@ function namesOf(id) {
   if (id === "outside") return ["outside"];
   if (id.startsWith("host:")) return ["host " + thing.name];
   return thing.names || [];
+}
+
+function bare(name) {
+  return name.replace(/^host /, "");
 }
 
 function titleOf(id) {
@@ -221,7 +225,6 @@ function wordsOf(from, to) {
       const cell = cells.get(source) && cells.get(source).get(target);
       if (!hops && !cell) continue;
       const parts = [];
-      if (hops) parts.push(make("p", hops.verdict), listOf("ol", hops.hops));
       if (cell) {
         const words = { ok: "may connect", "-": "must not connect", "ok -": "some packets may pass, others must not" }[cell.symbol];
         const verdict = make("p");
@@ -229,6 +232,8 @@ function wordsOf(from, to) {
         verdict.append(make("span", cell.symbol, "symbol"), make("span", ` ${source} to ${target}: ${words}`));
         parts.push(verdict, listOf("ul", cell.reasons));
       }
+      if (hops) parts.push(make("h3", hops.verdict), listOf("ol", hops.hops));
+      else if (cell && cell.question) parts.push(make("p", `netctl explain ${bare(source)} ${cell.question} shows the path hop by hop.`, "hint"));
       return parts;
     }
   }
