@@ -30,7 +30,7 @@ from reconciler.graph.model import (
     Detail,
     Explanation,
     Graph,
-    Node,
+    GraphNode,
     NodeId,
     Wire,
 )
@@ -142,7 +142,7 @@ def _groups(topology: Topology, badges: Badges) -> dict[NodeId, tuple[Container,
     return groups
 
 
-def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterator[Node]:
+def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterator[GraphNode]:
     for id_, containers in drawn.groups.items():
         first, badge = containers[0], drawn.badge(containers)
         title = first.name if len(containers) == 1 else f"{first.origin} \u00d7{len(containers):,}"
@@ -154,7 +154,7 @@ def _containers(topology: Topology, resolved: Resolved, drawn: _Drawn) -> Iterat
             texts = [render_ports(one) for one in first.publications]
             lines += [*texts[:2], *([f"and {len(texts) - 2} more ports"] if len(texts) > 2 else [])]
         lines += [badge.words] if badge.words else []
-        yield Node(
+        yield GraphNode(
             id_,
             first.host,
             title,
@@ -174,14 +174,14 @@ def _addresses(resolved: Resolved, containers: Sequence[Container]) -> Iterator[
             yield f"{own.address}{to}"
 
 
-def _gone(topology: Topology, drawn: _Drawn) -> Iterator[Node]:
+def _gone(topology: Topology, drawn: _Drawn) -> Iterator[GraphNode]:
     """Containers that are live and not in the file."""
     known = {container.name for container in topology.declared}
     for (host, subject), badge in drawn.badges.items():
         name = subject.container_name
         if name and name not in known and host in topology.hosts:
             details = (Detail("container", name), Detail("host", host), *badge_details(badge))
-            yield Node(
+            yield GraphNode(
                 NodeId("container", name), host, name, (name,), tuple(filter(None, (badge.words,))), badge=badge, details=details
             )
 
@@ -189,15 +189,17 @@ def _gone(topology: Topology, drawn: _Drawn) -> Iterator[Node]:
 # --- published ports --------------------------------------------------------------------------------------------------
 
 
-def _ports(topology: Topology, drawn: _Drawn) -> Iterator[Node]:
+def _ports(topology: Topology, drawn: _Drawn) -> Iterator[GraphNode]:
     for id_, (target, texts) in drawn.ports.items():
         more = (f"and {len(texts) - PORT_LINES} more",) if len(texts) > PORT_LINES else ()
         details = (Detail("published by", id_.host), Detail("leads to", target.name), *(Detail("port", text) for text in texts))
-        yield Node(id_, id_.host, f"to {_title(drawn, target)}", (), (*texts[:PORT_LINES], *more), details=details)
+        yield GraphNode(id_, id_.host, f"to {_title(drawn, target)}", (), (*texts[:PORT_LINES], *more), details=details)
     for host, count in drawn.folded.items():
         if host in topology.hosts:
             text = f"of {count:,} containers, which say their ports"
-            yield Node(NodeId("ports", "", host), host, "published ports", (), (text,), details=(Detail("published by", host),))
+            yield GraphNode(
+                NodeId("ports", "", host), host, "published ports", (), (text,), details=(Detail("published by", host),)
+            )
 
 
 def _title(drawn: _Drawn, id_: NodeId) -> str:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from reconciler.graph.model import Column, Graph, Node, NodeId
+from reconciler.graph.model import Column, Graph, GraphNode, NodeId
 from reconciler.state.visible import visible_line
 
 TITLE_PX, TEXT_PX = 8, 7
@@ -91,7 +91,7 @@ def text_width(text: str) -> int:
     return len(visible_line(text)) * TEXT_PX
 
 
-def wrap_node(node: Node) -> Text:
+def wrap_node(node: GraphNode) -> Text:
     """The lines of a node's text. A long name continues on the next line, and is never cut."""
     return Text(_wrap((node.title,), TITLE_MAX), _wrap(node.lines, TEXT_MAX))
 
@@ -130,9 +130,9 @@ def place_nodes(graph: Graph) -> Grid:
     return Grid(tuple(bands), spots, texts, node_widths, inner, heights)
 
 
-def _cells(graph: Graph) -> dict[tuple[NodeId, str], list[Node]]:
+def _cells(graph: Graph) -> dict[tuple[NodeId, str], list[GraphNode]]:
     bars = {bar.id for bar in graph.bars}
-    cells: dict[tuple[NodeId, str], list[Node]] = {}
+    cells: dict[tuple[NodeId, str], list[GraphNode]] = {}
     for node in graph.nodes:
         home = NodeId("subnet", node.band)
         key = NodeId("ports") if node.id.shape == "ports" else home if home in bars else NodeId("container")
@@ -140,7 +140,7 @@ def _cells(graph: Graph) -> dict[tuple[NodeId, str], list[Node]]:
     return cells
 
 
-def _band_keys(graph: Graph, cells: Mapping[tuple[NodeId, str], list[Node]]) -> list[tuple[NodeId, ...]]:
+def _band_keys(graph: Graph, cells: Mapping[tuple[NodeId, str], list[GraphNode]]) -> list[tuple[NodeId, ...]]:
     """The bands from the top. Subnets share one if they lie side by side: from its first host to its last one, each is alone."""
     order = {column.id.name: number for number, column in enumerate(graph.columns)}
     levels: list[list[tuple[NodeId, range]]] = []
@@ -161,7 +161,7 @@ def _touch(one: range, other: range) -> bool:
     return one.start < other.stop and other.start < one.stop
 
 
-def _side_by_side(graph: Graph, column: Column, cells: Mapping[tuple[NodeId, str], list[Node]]) -> int:
+def _side_by_side(graph: Graph, column: Column, cells: Mapping[tuple[NodeId, str], list[GraphNode]]) -> int:
     """How many nodes of a host stand side by side, so that the picture is somewhat wider than high."""
     largest: dict[NodeId, int] = {}
     for (key, _), nodes in cells.items():

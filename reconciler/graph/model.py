@@ -93,7 +93,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class GraphNode:
     """A container, replicas that share one node, or the published ports of a host that lead to such a node.
 
     `band` is the subnet in whose band it stands; "" stands for none. `names` are all containers that it stands for.
@@ -154,7 +154,7 @@ class Graph:
     path: str
     columns: tuple[Column, ...]
     bars: tuple[Bar, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[GraphNode, ...]
     wires: tuple[Wire, ...]
     has_outside: bool = False
     summary: str = ""

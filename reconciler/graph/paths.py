@@ -10,14 +10,14 @@ from reconciler.explain.packet import Hop
 from reconciler.explain.remedy import find_remedy
 from reconciler.explain.source import line_of, path_of
 from reconciler.explain.world import World
-from reconciler.graph.model import Cell, Explanation, Node
+from reconciler.graph.model import Cell, Explanation, GraphNode
 from reconciler.topology.types import Path, Topology
 
 PATHS_MAX = 600
 """The most paths of one page: each takes about 5 ms. Of replicas, the first one stands for all."""
 
 
-def explain_cells(world: World, cells: Iterable[Cell], nodes: Iterable[Node]) -> tuple[Explanation, ...]:
+def explain_cells(world: World, cells: Iterable[Cell], nodes: Iterable[GraphNode]) -> tuple[Explanation, ...]:
     """The path of a packet for each cell that has a question, as far as it can be asked."""
     firsts = {node.names[0] for node in nodes if node.names}
     others = {"outside", *(f"host {host}" for host in world.topology.hosts)}

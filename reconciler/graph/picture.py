@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reconciler.graph.grid import Text
 from reconciler.graph.legend import PlacedSample
-from reconciler.graph.model import Bar, Column, Graph, Node, Wire
+from reconciler.graph.model import Bar, Column, Graph, GraphNode, Wire
 
 Point = tuple[int, int]
 
@@ -68,7 +68,7 @@ class PlacedJoin:
 class PlacedNode:
     """A node, and its text."""
 
-    node: Node
+    node: GraphNode
     rect: Rect
     text: Text
 

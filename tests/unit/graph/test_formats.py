@@ -15,7 +15,7 @@ from reconciler.graph.dot import render_dot
 from reconciler.graph.html import page_data, quote_json, render_html
 from reconciler.graph.layout import lay_out
 from reconciler.graph.mermaid import render_mermaid
-from reconciler.graph.model import Badge, Bar, Cell, Column, Detail, Graph, Node, NodeId, Wire
+from reconciler.graph.model import Badge, Bar, Cell, Column, Detail, Graph, GraphNode, NodeId, Wire
 from reconciler.graph.svg import render_svg
 from reconciler.state.visible import visible_line
 from tests.harness.topologies.graphs import EXAMPLES, ROOT, graph_of, picture_of, read
@@ -40,7 +40,7 @@ def hostile_graph(name: str) -> Graph:
         name,
         (Column(host, name, (name,), Badge(name, "", (name,)), details),),
         (Bar(subnet, name, (name,), {name: name}, name, Badge(), details),),
-        (Node(node, name, name, (name,), (name,), name, Badge("drifted", "", (name,)), details),),
+        (GraphNode(node, name, name, (name,), (name,), name, Badge("drifted", "", (name,)), details),),
         (Wire("cable", node, subnet, name), Wire("policy", subnet, node, name, name, Badge(), details)),
         summary=name,
         cells=(Cell(name, name, "ok", (name,)),),

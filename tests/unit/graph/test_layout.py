@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.graph.grid import TEXT_PX, TITLE_PX
 from reconciler.graph.lanes import assign_lanes
 from reconciler.graph.layout import lay_out
-from reconciler.graph.model import OUTSIDE, Bar, Column, Graph, Node, NodeId, Wire
+from reconciler.graph.model import OUTSIDE, Bar, Column, Graph, GraphNode, NodeId, Wire
 from reconciler.graph.picture import Picture, PlacedWire, Rect
 from tests.harness.topologies.graphs import EXAMPLES, make_large, picture_of, read
 
@@ -117,12 +117,12 @@ def graphs(draw: st.DrawFn) -> Graph:
         homes = draw(st.lists(st.sampled_from(near), unique=True, max_size=3)) if near else []
         id_ = NodeId("container", f"c{number}" * draw(st.sampled_from([1, 1, 12])))
         lines = tuple(draw(st.lists(st.sampled_from(["10.0.0.7", "x" * 60, ""]), max_size=4)))
-        nodes.append(Node(id_, host, id_.name, (id_.name,), lines, homes[0].name if homes else ""))
+        nodes.append(GraphNode(id_, host, id_.name, (id_.name,), lines, homes[0].name if homes else ""))
         wires += [Wire("cable", id_, home, f"cable {home.name}") for home in homes]
         if draw(st.booleans()):
             at = draw(st.sampled_from(hosts))
             port = NodeId("ports", id_.name, at)
-            nodes.append(Node(port, at, "to it", (), ("80 → 80/tcp",)))
+            nodes.append(GraphNode(port, at, "to it", (), ("80 → 80/tcp",)))
             wires += [Wire("cable", port, NodeId("host", at), f"listen {at}"), Wire("port", port, id_, f"port {id_}")]
     ends = [OUTSIDE, *(each.id for each in columns), *(each.id for each in bars), *(each.id for each in nodes)]
     for number in range(draw(st.integers(0, 8))):
