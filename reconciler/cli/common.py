@@ -332,7 +332,9 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: the network of {subject} changed during the apply: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop the program that changes it, and apply again; all else is as the file says", file=sys.stderr)
+            where = "in the container or in one that shares its network"
+            words = f"help: stop the program that changes it, {where}, and apply again; all else is as the file says"
+            print(words, file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:

@@ -27,7 +27,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.engines.docker import create_body, holder_body
 from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PAUSE_REPOSITORY, PAUSE_TAG, pause_archive
 from reconciler.state.grammar import is_label
-from reconciler.state.members import Member, Selector, find_members
+from reconciler.state.members import Member, Selector, find_members, is_from_image
 from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
 from reconciler.state.spec_label import (
@@ -118,7 +118,8 @@ class DockerEngine(DockerStarts):
     ) -> Iterator[ContainerInfo]:
         """What a container of another program is in the file: seldom anything, and seldom more than one thing."""
         roles: list[tuple[str, Member | None]] = [(names[listed.name], None)] if listed.name in names else []
-        roles += [(one.name, one) for one in find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)]
+        members = find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)
+        roles += [(one.name, one) for one in members if not (selectors[one.origin].is_service and self._is_from_image(listed))]
         pid = self._read_pid(listed) if roles and listed.state == "running" else 0
         for name, member in roles:
             yield ContainerInfo(
@@ -133,6 +134,21 @@ class DockerEngine(DockerStarts):
                 # It may have ended since it was listed.
                 member=replace(member, state="exited") if member and member.is_running and not pid else member,
             )
+
+    def _is_from_image(self, listed: Listed) -> bool:
+        """Whether the labels of Compose are those of the image: a foreign image must not take a service's address."""
+        if listed.image not in self._image_labels:
+            if (labels := self._read_stored_labels(listed.image)) is not None:
+                return is_from_image(listed.labels, labels)
+            try:
+                with self._asking() as client:
+                    labels = (client.inspect_image(listed.image).get("Config") or {}).get("Labels") or {}
+                    self._image_labels[listed.image] = parse_labels(labels)
+            except EngineError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                return False
+        return is_from_image(listed.labels, self._image_labels[listed.image])
 
     def read_holders(self) -> tuple[HolderInfo, ...]:
         """The topology's holders on this host that are not parked."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from reconciler.errors import help_for
 from reconciler.kernel.engines.docker_connection import DockerConnection, EngineError
 from reconciler.kernel.engines.docker_containers import Listed
-from reconciler.kernel.starts.docker_files import read_stored
+from reconciler.kernel.starts.docker_files import read_image_labels, read_stored
 from reconciler.kernel.starts.records import DIRECTORY, Start, read_starts
 from reconciler.state.engines import HOLDING
 
@@ -75,6 +75,11 @@ class DockerStarts(DockerConnection):
             return read_stored(root) if root else ()
         except OSError as error:
             raise EngineError(f"cannot read Docker's files in {root}: {error.strerror}", help_for(error)) from error
+
+    def _read_stored_labels(self, image: str) -> Mapping[str, str] | None:
+        """The labels of an image, if the engine is silent; None if it is to be asked."""
+        root = self._find_stored()
+        return read_image_labels(root, image) if root else None
 
 
 def _answers(connection: socket.socket) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from reconciler.probes.model import Opened
 from reconciler.state.host import HostState
+from reconciler.state.starts import StartAnswer, WaitingStart
 from reconciler.worker import protocol
 from reconciler.worker.protocol import Request
 
@@ -44,6 +45,7 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.Forget(),
     protocol.Count(addresses=("10.44.0.10",)),
     protocol.ReadTraffic(),
+    protocol.AnswerStarts(answers=(StartAnswer(WaitingStart("a" * 64, "web", 7, 8, 9), "refused", "no"),)),
     protocol.OpenListeners(listeners=()),
     protocol.RunProbes(probes=(), opened=Opened()),
     protocol.CloseListeners(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,16 @@ class FakeDocker:
     def write(self, *, version: str = "v2.26.1", version_status: int = 0, status: int = 0, stderr: str = "") -> None:
         values = {"version": version, "version_status": version_status, "status": status, "stderr": stderr}
         (self.root / "bin").mkdir(exist_ok=True)
+        for tool in ("sh", "cat"):  # and no other docker-compose of this machine
+            (self.root / "bin" / tool).unlink(missing_ok=True)
+            (self.root / "bin" / tool).symlink_to(shutil.which(tool) or "")
         (self.root / "bin/docker").write_text(SCRIPT.format(log=self.root / "log", root=self.root, **values))
         (self.root / "bin/docker").chmod(0o755)
         (self.root / "normal.json").write_text(json.dumps(NORMAL))
         (self.root / "merged.json").write_text(json.dumps(MERGED))
 
     def run(self, *arguments: str | Path, path: str | None = None, **env: str) -> Outcome:
-        found = f"{self.root}/bin:/usr/bin:/bin" if path is None else path
+        found = f"{self.root}/bin" if path is None else path
         with pytest.MonkeyPatch.context() as patch:
             for name, value in {"PATH": found, **env}.items():
                 patch.setenv(name, value)
