@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.errors import HostError
-from reconciler.kernel.engines.docker import NOT_FOUND, DockerEngine
-from reconciler.kernel.engines.docker_connection import EngineError
+from reconciler.kernel.engines.docker import DockerEngine, EngineError
 
 Description = Mapping[str, Any]
 
