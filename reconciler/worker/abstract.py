@@ -12,6 +12,7 @@ from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.starts import StartAnswer
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ class Machine(Protocol):
 
     def answer_starts(self, answers: Sequence[StartAnswer]) -> None:
         """Answer containers that wait for their network."""
+
+    def start_trace(self, request: TraceRequest) -> None:
+        """Follow packets; HostError if the kernel cannot."""
+
+    def finish_trace(self) -> tuple[TraceEvent, ...]:
+        """End the trace; what was seen, and nothing if none runs."""
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Store the topology's other hosts."""

@@ -23,6 +23,7 @@ from reconciler.state.members import Selector
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
 from reconciler.state.starts import StartAnswer
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack
@@ -269,6 +270,19 @@ class RunProbes(Request[tuple[model.Result, ...]]):
     opened: model.Opened
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartTrace(Request[None]):
+    """Follow these packets, until `FinishTrace`."""
+
+    trace: TraceRequest
+
+
+class FinishTrace(Request[tuple[TraceEvent, ...]]):
+    """End the trace; what was seen."""
+
+    answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
+
+
 class CloseListeners(Request[None]):
     """Close the listeners."""
 
@@ -306,6 +320,8 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     AnswerStarts,
     OpenListeners,
     RunProbes,
+    StartTrace,
+    FinishTrace,
     CloseListeners,
     Release,
     Rest,

@@ -86,6 +86,8 @@ class Work:
             protocol.AnswerStarts: lambda request: machine.answer_starts(request.answers),
             protocol.OpenListeners: self._listen,
             protocol.RunProbes: self._probe,
+            protocol.StartTrace: lambda request: machine.start_trace(request.trace),
+            protocol.FinishTrace: lambda _: machine.finish_trace(),
             protocol.CloseListeners: lambda _: machine.prober().stop(),
             protocol.Release: lambda _: machine.release(),
             protocol.Rest: self._rest,
