@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.kernel.engines.docker_connection import EngineError
+from reconciler.kernel.engines.docker_connection import NOT_FOUND, EngineError
 from reconciler.kernel.engines.docker_containers import Listed, existing_info, parse_labels, parse_listed
 from reconciler.kernel.engines.docker_starts import DockerStarts, with_starts
 from reconciler.kernel.engines.hosts_files import read_lines, write_lines
@@ -26,7 +26,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.engines.docker import create_body, holder_body
 from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PAUSE_REPOSITORY, PAUSE_TAG, pause_archive
 from reconciler.state.grammar import is_label
-from reconciler.state.members import Member, Selector, find_members, is_from_image
+from reconciler.state.members import Member, Selector, find_members
 from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
 from reconciler.state.spec_label import (
@@ -46,7 +46,7 @@ from reconciler.state.steps.containers import ContainerCreate, HolderCreate, Hos
 if TYPE_CHECKING:
     from docker import APIClient
 
-NOT_FOUND, CONFLICT = 404, 409  # HTTP status
+CONFLICT = 409  # HTTP status
 STOP_TIMEOUT_S = 10
 """The time that a container may take to end before it is killed: the default of `docker stop`."""
 ANSWER_MAX_BYTES = 1 << 20
@@ -119,22 +119,6 @@ class DockerEngine(DockerStarts):
         roles += [(one.name, one) for one in members if not (selectors[one.origin].is_service and self._is_from_image(listed))]
         pid = self._read_pid(listed) if roles and listed.state == "running" else 0
         return [existing_info(self._runtime, listed, name, member, pid) for name, member in roles]
-
-    def _is_from_image(self, listed: Listed) -> bool:
-        """Whether the labels of Compose are those of the image: a foreign image must not take a service's address.
-
-        It is not known of a container that is read without the engine.
-        """
-        if listed.image and listed.image not in self._image_labels:
-            try:
-                with self._asking() as client:
-                    labels = (client.inspect_image(listed.image).get("Config") or {}).get("Labels") or {}
-                    self._image_labels[listed.image] = parse_labels(labels)
-            except EngineError as error:
-                if error.status != NOT_FOUND:
-                    raise
-                return False
-        return is_from_image(listed.labels, self._image_labels.get(listed.image, {}))
 
     def read_holders(self) -> tuple[HolderInfo, ...]:
         """The topology's holders on this host that are not parked."""

@@ -46,7 +46,7 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.Forget(),
     protocol.Count(addresses=("10.44.0.10",)),
     protocol.ReadTraffic(),
-    protocol.AnswerStarts(answers=(StartAnswer(WaitingStart("c0ffee", "shop-web-1", 4711, 99), "refused", "no address"),)),
+    protocol.AnswerStarts(answers=(StartAnswer(WaitingStart("a" * 64, "web", 7, 8, 9), "refused", "no"),)),
     protocol.OpenListeners(listeners=()),
     protocol.RunProbes(probes=(), opened=Opened()),
     protocol.StartTrace(trace=TraceRequest(packets=(TracedPacket(source="10.44.0.10", target="10.44.0.20"),))),
