@@ -80,7 +80,7 @@ class FrameWalker(ABC):
             case "stacked":
                 self._over_stacked(node, interface, frame, hop)
             case _:
-                self._over_lan(node, frame, hop)
+                self._over_lan(node, interface, frame, hop)
 
     def _over_cable(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         key, name = interface.peer or (node.key, "")
@@ -338,16 +338,17 @@ class FrameWalker(ABC):
         else:
             self.transmit(host, lower, frame, hop)
 
-    def _over_lan(self, node: Node, frame: Frame, hop: str) -> None:
+    def _over_lan(self, node: Node, link: NodeLink, frame: Frame, hop: str) -> None:
         """A frame leaves by the uplink of a real host: what is behind it is known only of hosts of the file."""
         host = self.world.neighbour_host(frame.target_mac)
         if not host and hop in self.world.owners:
             host = self.world.owners[hop][0][0]
-        uplink = self.world.uplink(host) if host and host != LAB else None
-        if uplink and host != node.host:
-            self.hop(node, "network", f"the network between {node.host} and {host} carries it; it is not netctl's")
-            mac = frame.target_mac if self.world.is_on_lan(frame.target_mac) else uplink.mac
-            self.arrive(self.world.nodes[host, HOST], uplink, replace(frame, target_mac=mac))
+        entry = self.world.lan_entry(host, frame.target_mac) if host and host != LAB else None
+        if entry and (host != node.host or entry.name != link.name):
+            words = f"the network between {node.host} and {host} carries it; it is not netctl's"
+            self.hop(node, "network", words if host != node.host else f"the LAN carries it from {link.name} to {entry.name}")
+            mac = frame.target_mac if self.world.is_on_lan(frame.target_mac) else entry.mac
+            self.arrive(self.world.nodes[host, HOST], entry, replace(frame, target_mac=mac))
             return
         packet = frame.packet
         where = f"by {hop}" if hop and hop != packet.target else f"to {packet.target}"

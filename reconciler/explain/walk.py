@@ -212,6 +212,8 @@ class Walker(FrameWalker):
                 return bridge.mac, proxy
             if bridge and there.is_host and (known := there.neighbors.get((bridge.name, address))):
                 return known.mac, known
+            if bridge and bridge.mac and there.is_host and there.holds(address):
+                return bridge.mac, None  # a host answers for its addresses on all of its links (ip-sysctl.rst, arp_ignore)
         key, dev = self.world.owners.get(address, (node.key, ""))
         owner = self.world.nodes[key].interfaces.get(dev)
         return (owner.mac if owner and key != node.key else ""), None
