@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.explain.flows import OWN_PORT, UPLINK_PORT, describe_flow, flow_words, run_flows
 from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, SwitchVisit, Trail, WalkedPacket
-from reconciler.explain.tables import Fields, Run
+from reconciler.explain.tables import Fields, Run, Table
 from reconciler.explain.words import describe_drop, describe_sender
 from reconciler.explain.world import Node, NodeLink, World
 from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
@@ -61,6 +61,12 @@ class FrameWalker(ABC):
         """Note the rules that a packet matched."""
         self.trail.crossings += [Crossing(node.host, hit) for hit in run.hits]
         return run
+
+    def trust(self, node: Node, table: Table) -> None:
+        """End the path if another program has changed the rules of a table: then nothing is known of them."""
+        if not table.is_intact:
+            words = f"another program has changed the nftables table {table.family} of netctl, so its rules are not known"
+            self.stop(node, "unknown", words, "damaged")
 
     # --- links ----------------------------------------------------------------------------------------------------------
 
@@ -136,6 +142,7 @@ class FrameWalker(ABC):
         if frame.target_mac == bridge.mac:
             fields["meta pkttype"] = "host"
         for table, chain in node.chains("bridge", "prerouting"):
+            self.trust(node, table)
             run = self.cross(node, table.run(chain.name, fields))
             elements = [element for hit in run.hits for element in hit.elements]
             if run.verdict == "drop":
@@ -275,6 +282,7 @@ class FrameWalker(ABC):
             table = node.tables.get(("netdev", hook.subnet))
             if table is None or hook.chain not in table.program:
                 continue
+            self.trust(node, table)
             fields = self.frame_fields(interface.name, frame)
             fields["meta pkttype"] = "host"
             run = self.cross(node, table.run(hook.chain, fields))

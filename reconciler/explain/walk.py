@@ -225,7 +225,9 @@ class Walker(FrameWalker):
             return LOOPBACK
         way = node.route(target)
         if way is None:
-            self.stop(node, "lost", f"{node.name} has no route to {target}", "route")
+            down = next((link for link in node.interfaces.values() if not link.is_up), None)
+            why = f": {down.name} is down" if down else ""
+            self.stop(node, "lost", f"{node.name} has no route to {target}{why}", "down" if down else "route")
             raise EndedError
         return way
 
@@ -272,6 +274,7 @@ class Walker(FrameWalker):
     def _chain(self, node: Node, table: Table, chain: ParsedChain, visit: Visit, way: Way | None) -> None:
         if chain.type == "nat" and not visit.is_new:
             return
+        self.trust(node, table)
         run = self.cross(node, table.run(chain.name, self._fields(node, visit, way)))
         visit.is_untracked = visit.is_untracked or (run.untracked and chain.priority < CONNTRACK_PRIORITY)
         if run.verdict in ("drop", "reject"):

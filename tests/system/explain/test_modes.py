@@ -93,7 +93,7 @@ def test_each_cell_of_the_matrix(machine: Machine, mode: str, bridge: str) -> No
     assert wrong == [], "\n".join(wrong)
 
 
-def faults(machine: Machine, file: Path, start: str, target: str, passes: bool | None) -> Iterator[str]:  # noqa: FBT001
+def faults(machine: Machine, file: Path, start: str, target: str, passes: bool | None) -> Iterator[str]:
     """What the packet did otherwise."""
     done = machine.netctl("explain", start, target, "--trace", "--json", "-f", file)
     if done.status not in (0, 1):
