@@ -1,4 +1,4 @@
-"""`explain` beside a real packet in the matrix of modes and bridges, on a real host on a LAN with a router and a DHCP server."""
+"""`explain` beside a real packet in the matrix of modes and bridges, on a host in a LAN with a router and a DHCP server."""
 
 from __future__ import annotations
 
