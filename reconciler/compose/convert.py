@@ -53,7 +53,7 @@ def _why_left_out(service: ComposeService, project: Project) -> str:
         return "a provider of another program, and no container"
     if other := owner_of(service):
         return f"runs in the network of {other}, which it joins by itself (network_mode: {mode})"
-    if (mode or "").startswith("container:"):
+    if (mode or "").partition(":")[0] == "container":
         return f"runs in the network of another container (network_mode: {mode})"
     if mode == "host":
         return "has the network of its host (network_mode: host); netctl changes nothing of it"

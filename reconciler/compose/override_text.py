@@ -28,12 +28,23 @@ WAIT = 'until read -r up 2>/dev/null </sys/class/net/eth0/carrier && [ "$$up" = 
 """The shell's line that waits for a network. netctl sets a link up last, so the carrier is the signal that all is there."""
 
 
-def render_override(imported: ImportedProject, heading: Iterable[str], waits: Mapping[str, Words]) -> str:
-    """The whole file. `waits` has the services that wait for their network, with what they run then."""
+RUNTIME, WAIT_LABEL = "netctl", "netctl.wait-for"
+"""The runtime that `netctl hook install` adds, and the label that names the topology for which a container waits."""
+
+
+def render_override(
+    imported: ImportedProject, heading: Iterable[str], waits: Mapping[str, Words], *, has_hook: bool = False
+) -> str:
+    """The whole file. `waits` has the services that wait for their network, with what they run then.
+
+    With the hook, Docker starts no service before its network is there.
+    """
     lines = [*comments(heading, 0), f"name: {scalar(imported.project.name)}", "services:"]
     for number, name in enumerate(imported.containers):
         lines += [""] if number else []
         lines += _service(imported, name, waits.get(name))
+        if has_hook:
+            lines += [f"    runtime: {RUNTIME}", f"    labels: {{{WAIT_LABEL}: {scalar(imported.topology.name)}}}"]
     for name, owner, condition in _find_cut_off(imported):
         lines += ["", f"  {scalar(name)}:", "    # its network ends with that of the other, so Compose restarts both"]
         lines += [f"    depends_on: {{{scalar(owner)}: {{condition: {scalar(condition)}, restart: true}}}}"]

@@ -33,6 +33,7 @@ from reconciler.probes.model import Opened, Probe, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
+from reconciler.state.starts import StartAnswer
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker import protocol
 from reconciler.worker.protocol import PATIENCE_S, Introduction
@@ -369,6 +370,10 @@ class Fleet:
     def read_traffic(self) -> dict[str, tuple[TrafficCount, ...]]:
         """By host, what the firewalls have counted."""
         return self._hosts.run(lambda session: session.call(protocol.ReadTraffic()))
+
+    def answer_starts(self, answers: Mapping[str, tuple[StartAnswer, ...]]) -> None:
+        """Answer, by host, containers that wait for their network."""
+        self._hosts.run(lambda session: session.call(protocol.AnswerStarts(answers=answers[session.target.host])), answers)
 
     # --- verification -----------------------------------------------------------------------------------------------
 

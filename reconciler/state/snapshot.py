@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.state.container_spec import OWN, ContainerSpec, HolderSpec
 from reconciler.state.members import Member
 from reconciler.state.ref import Ref
+from reconciler.state.starts import WaitingStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,8 @@ class TableInfo:
     elements: tuple[tuple[str, str, str], ...]
     hooks: tuple[tuple[str, str], ...] = ()
     """Of a netdev table: the links whose packets it gets, and the chain of each; "" for a chain that is not netctl's."""
+    changed: tuple[str, ...] = ()
+    """The chains and sets that make it not intact, such as `chain ours`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +316,8 @@ class Snapshot:
     containers: tuple[ContainerInfo, ...] = ()
     members: tuple[Member, ...] = ()
     """All members, also those that are none of the `containers`, because their name or they themselves are taken."""
+    starting: tuple[WaitingStart, ...] = ()
+    """Containers of other programs that wait for their network, and that the topology has not answered."""
     holders: Mapping[str, HolderInfo] = field(default_factory=dict)
     """By the namespace that each holds."""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

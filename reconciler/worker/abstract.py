@@ -11,6 +11,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.snapshot import Snapshot
+from reconciler.state.starts import StartAnswer
 from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 
@@ -72,6 +73,9 @@ class Machine(Protocol):
 
     def read_traffic(self) -> tuple[TrafficCount, ...]:
         """What the firewall has counted."""
+
+    def answer_starts(self, answers: Sequence[StartAnswer]) -> None:
+        """Answer containers that wait for their network."""
 
     def start_trace(self, request: TraceRequest) -> None:
         """Follow packets; HostError if the kernel cannot."""

@@ -23,6 +23,7 @@ from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot, reuse
+from reconciler.state.starts import StartAnswer
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
@@ -125,6 +126,13 @@ class KernelMachine:
         from reconciler.kernel.netfilter.nft import read_traffic
 
         return self._namespaces.run(HOST, lambda: read_traffic(self._context.topology)) if self._exists else ()
+
+    def answer_starts(self, answers: Sequence[StartAnswer]) -> None:
+        """Answer containers that wait for their network."""
+        from reconciler.kernel.starts.records import write_answer
+
+        for answer in answers:
+            write_answer(self._context.topology, answer)
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Store the topology's other hosts in place of the previous ones."""

@@ -22,6 +22,7 @@ from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
 from reconciler.state.members import Selector
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
+from reconciler.state.starts import StartAnswer
 from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
@@ -245,6 +246,13 @@ class ReadTraffic(Request[tuple[TrafficCount, ...]]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerStarts(Request[None]):
+    """Answer containers that wait for their network; they then run their programs."""
+
+    answers: tuple[StartAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenListeners(Request[model.Opened]):
     """Open these listeners, until `CloseListeners` (`probes.run`)."""
 
@@ -309,6 +317,7 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     Forget,
     Count,
     ReadTraffic,
+    AnswerStarts,
     OpenListeners,
     RunProbes,
     StartTrace,

@@ -83,6 +83,7 @@ class Work:
             protocol.Forget: lambda _: machine.forget(),
             protocol.Count: lambda request: machine.count_connections(request.addresses),
             protocol.ReadTraffic: lambda _: machine.read_traffic(),
+            protocol.AnswerStarts: lambda request: machine.answer_starts(request.answers),
             protocol.OpenListeners: self._listen,
             protocol.RunProbes: self._probe,
             protocol.StartTrace: lambda request: machine.start_trace(request.trace),

@@ -44,6 +44,10 @@ def _has_link_kind(kind: str) -> bool:
     return _has_root() and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def _has_chromium() -> bool:
+    return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
+
+
 def _is_debian_12() -> bool:
     try:
         return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm"
@@ -66,6 +70,7 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "dnsmasq": (lambda: shutil.which("dnsmasq") is not None, "run `.ci/setup --test`, which installs dnsmasq-base"),
     "compose": (has_compose, "install docker-compose of Debian 13; Debian 12 has version 1 only (tests/README.md)"),
     "udhcpc": (lambda: shutil.which("udhcpc") is not None, "run `.ci/setup --test`, which installs udhcpc"),
+    "chromium": (_has_chromium, "run `make setup-test`, which installs chromium and chromium-driver"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
     "user namespaces": (_has_user_namespaces, "a kernel with user namespaces (user.max_user_namespaces above 0)"),
     "dummy": (lambda: _has_link_kind("dummy"), "a kernel with dummy links (CONFIG_DUMMY)"),

@@ -18,6 +18,7 @@ from typing import Literal, cast
 
 from reconciler.errors import SHORT_OF_MEMORY
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.engines.engine import is_silent
 from reconciler.kernel.facts.egress import choose_uplinks
 from reconciler.kernel.facts.foreign import (
     find_containers,
@@ -87,6 +88,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         leases=derived.leases,
         foreign=foreign,
         members=snapshot.members,
+        starting=snapshot.starting,
+        has_silent_engine=is_silent(context),
         has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
         missing=missing,
@@ -116,6 +119,8 @@ def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interes
         has_ipv6=IPV6_SETTINGS.exists(),
         foreign=found,
         members=snapshot.members,
+        starting=snapshot.starting,
+        has_silent_engine=is_silent(context),
         missing=missing,
         fast_path=not missing and not slow,
         fast_path_fault=slow,
