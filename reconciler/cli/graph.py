@@ -77,8 +77,9 @@ def render(graph: Graph, form: str) -> str:
         import json
 
         from reconciler.graph.document import compile_document
+        from reconciler.plan.document import CODEC
 
-        return json.dumps(compile_document(graph), indent=2) + "\n"
+        return json.dumps(CODEC.encode(compile_document(graph)), indent=2) + "\n"
     from reconciler.graph.html import render_html
     from reconciler.graph.layout import lay_out
     from reconciler.graph.svg import render_svg

@@ -15,9 +15,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.graph.document import GraphDocument
 from reconciler.plan.document import CODEC, PlanDocument
 from reconciler.render.explain import ExplainDocument
 from reconciler.render.exposure import ExposureDocument
+from reconciler.render.rehearsal import RehearsalDocument
 from reconciler.render.status import StatusDocument
 from reconciler.state.codec import listed_fields, tag_of
 from reconciler.state.record import Record
@@ -84,6 +86,16 @@ def status_schema() -> Schema:
     return _json_schema(StatusDocument, "netctl status --json")
 
 
+def graph_schema() -> Schema:
+    """Of `graph --json`."""
+    return _json_schema(GraphDocument, "netctl graph --json")
+
+
+def rehearsal_schema() -> Schema:
+    """Of `rehearse --json`."""
+    return _json_schema(RehearsalDocument, "netctl rehearse --json")
+
+
 def explain_schema() -> Schema:
     """Of `explain --json`."""
     return _json_schema(ExplainDocument, "netctl explain --json")
@@ -129,6 +141,8 @@ SCHEMAS = {
     STATUS_PATH: status_schema,
     Path("schemas/explain.schema.json"): explain_schema,
     Path("schemas/exposure.schema.json"): exposure_schema,
+    Path("schemas/graph.schema.json"): graph_schema,
+    Path("schemas/rehearsal.schema.json"): rehearsal_schema,
 }
 """The files, and what makes their content."""
 

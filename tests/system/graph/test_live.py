@@ -57,7 +57,7 @@ def test_drift_is_drawn(machine: Machine) -> None:
     assert drawn["container:worker-1 … worker-4"]["names"] == ["worker-1", "worker-2", "worker-4"]
     assert {drawn[id_]["badge"]["state"] for id_ in ("container:old", "subnet:front", "host:alpha")} == {"in step"}
     # The path is that of the hosts as they are: it ends in web.
-    path = next(each for each in drawn[""]["explanations"] if (each["source"], each["target"]) == ("web", "old"))
+    path = next(each for each in drawn[""]["paths"] if (each["source"], each["target"]) == ("web", "old"))
     assert "does not pass" in path["verdict"]
 
 
