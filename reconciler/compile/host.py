@@ -131,7 +131,7 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield _sharer(view, container)
         return
     if container.share:
-        yield _command(container, netns)
+        yield _command(view, container, netns)
         return
     endpoints = view.resolved.endpoints[container.name]
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
@@ -193,12 +193,20 @@ def _programs(view: HostView, container: Container, netns: str) -> Iterator[Reco
         yield compile_hosts_file(view, container)
         yield _engine_container(container, netns, HELD)
     elif container.spec.command:
-        yield _command(container, netns)
+        yield _command(view, container, netns)
 
 
-def _command(container: Container, netns: str) -> Process:
+def _command(view: HostView, container: Container, netns: str) -> Process:
     spec = container.spec
-    return Process(netns=netns, container=container.name, command=spec.command, env=spec.env, share=container.share)
+    network = view.topology.containers[container.share or container.name]
+    return Process(
+        netns=netns,
+        container=container.name,
+        command=spec.command,
+        env=spec.env,
+        share=container.share,
+        has_resolv_conf=any(compile_resolv_conf(view, network)),
+    )
 
 
 def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:

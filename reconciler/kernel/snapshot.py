@@ -121,7 +121,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
         resolvers=read_resolvers(context),
         names=read_names(context),
-        resolv_confs=read_resolv_confs(context, mounted, containers, holders),
+        resolv_confs=read_resolv_confs(context, containers, holders),
     )
 
 

@@ -226,6 +226,8 @@ class ProcessInfo:
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     share: str = ""
+    has_resolv_conf: bool = False
+    """Whether it sees the resolv.conf of its container."""
     """The other container in whose network they are; "" if it is their own."""
 
 

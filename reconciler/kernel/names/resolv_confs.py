@@ -1,7 +1,7 @@
 """The resolv.conf of containers: netctl's file under /run/netctl, and the one in a container of an engine.
 
-The path of a container's own file is resolved inside its root directory and without symbolic links (openat2(2)): its
-root may have put any link there. The file is written in place, because an engine mounts the file itself.
+The path of a container's own file is resolved inside its root directory and without symbolic links (openat2(2)). Root
+of the container may have put any link there. The file is written in place, because an engine mounts the file itself.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _open_inside(pid: int, flags: int) -> int:
 
 
 def read_resolv_confs(
-    context: KernelContext, mounted: Collection[str], containers: Iterable[ContainerInfo], holders: Mapping[str, HolderInfo]
+    context: KernelContext, containers: Iterable[ContainerInfo], holders: Mapping[str, HolderInfo]
 ) -> tuple[ResolvConfInfo, ...]:
     """The files of this host's containers; without lines if the container itself has others."""
     directory = _path(context, "any").parent
@@ -68,8 +68,7 @@ def read_resolv_confs(
         lines = _lines_of(path.read_text(encoding="utf-8", errors="replace"))
         if pid and _read_inside(pid) != lines:
             lines = ()
-        if runtime or netns in mounted or directory.name == f"{context.topology}.resolv":
-            found.append(ResolvConfInfo(netns, lines, runtime, engine_name))
+        found.append(ResolvConfInfo(netns, lines, runtime, engine_name))
     return tuple(found)
 
 

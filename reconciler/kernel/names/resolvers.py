@@ -1,8 +1,8 @@
 """The resolvers of a host: start them, find them by their mark, end them, and let them read their files again.
 
-Only processes in the host's own namespace count whose name is that of a shell or of dnsmasq; the environment of others
-is not read. Reading costs nothing on a host without the directory of names. dnsmasq gives up root's rights, so its files
-stand outside of /run/netctl.
+Only processes in the host's own namespace count, and only those that are called as a shell or dnsmasq is. Reading costs
+nothing on a host without the directory of names. dnsmasq gives up root's rights, so its files stand outside of
+/run/netctl.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -22,9 +21,11 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.processes.commands import DEFAULT_PATH, inheritable_descriptors, spawn, start_in_thread
 from reconciler.kernel.processes.marks import (
     Bearer,
+    Identity,
     Running,
+    identify,
     is_running,
-    read_host_bearers,
+    read_named_bearers,
     send_signal,
     wait_until_gone,
 )
@@ -59,6 +60,7 @@ class Found:
     """A process of a resolver: its shell, or a dnsmasq (`config` None)."""
 
     running: Running
+    netns: Identity
     host_key: str
     subnet: str
     view: str
@@ -107,20 +109,21 @@ def read_names(context: KernelContext) -> dict[tuple[str, str], tuple[str, ...]]
 
 
 def _read_found(context: KernelContext) -> Iterator[Found]:
-    return (one for one in read_all_resolvers(context) if one.host_key == context.host_key)
+    host = identify(context.own_netns)
+    return (one for one in read_all_resolvers(context) if one.host_key == context.host_key and one.netns == host)
 
 
 def read_all_resolvers(context: KernelContext) -> Iterator[Found]:
-    """The processes of the topology's resolvers in the host's own namespace; none if the host never had names."""
+    """The processes of the topology's resolvers, on all hosts that share the machine; none if it never had names."""
     if not directory_of(context).parent.is_dir():
         return
     mark = f"{RESOLVER_MARK}={context.topology}/".encode()
-    for name, bearer in read_host_bearers(context, mark, (PROGRAM, "sh")):
+    for name, bearer in read_named_bearers(mark, (PROGRAM, "sh")):
         owner = parse_mark(bearer.value_of(RESOLVER_MARK) or "")
         if owner and owner[0] == context.topology and is_label(owner[2]) and (name == PROGRAM or bearer.is_roots):
             config = _config_of(bearer) if name != PROGRAM else None
             if config or name == PROGRAM:
-                yield Found(bearer.running, *owner[1:], config)
+                yield Found(bearer.running, bearer.netns, *owner[1:], config)
 
 
 def _config_of(bearer: Bearer) -> ResolverConfig | None:
@@ -135,9 +138,8 @@ def _config_of(bearer: Bearer) -> ResolverConfig | None:
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
-def check_resolvers(context: KernelContext, steps: Collection[Step]) -> None:
+def check_resolvers(steps: Collection[Step]) -> None:
     """HostError if a resolver among the steps cannot be started because its program is missing."""
-    del context
     if any(isinstance(step, ResolverStart) for step in steps) and not _find_program():
         raise HostError(f"there is no {PROGRAM} on this host, which answers for names", INSTALL)
 
@@ -258,12 +260,3 @@ def _stop(context: KernelContext, step: Step, subnet: str, view: str) -> None:
         log.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # others are in it
         context.topology_directory.rmdir()
-
-
-def read_version() -> str:
-    """The version of the program on this machine; "" if there is none."""
-    program = _find_program()
-    if program is None:
-        return ""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
-    return done.stdout.split("\n", 1)[0]

@@ -91,20 +91,19 @@ def read_bearers(context: KernelContext, mark: bytes, inside: Collection[Identit
                 yield Bearer(Running(pid, started), netns, data, by_root)
 
 
-def read_host_bearers(context: KernelContext, mark: bytes, names: Collection[str]) -> Iterator[tuple[str, Bearer]]:
-    """The processes in the host's own namespace with one of the names (proc(5), comm) and the mark, each with its name."""
-    host = identify(context.own_netns)
+def read_named_bearers(mark: bytes, names: Collection[str]) -> Iterator[tuple[str, Bearer]]:
+    """The processes with one of the names (proc(5), comm) and the mark, in any network, each with its name."""
     own = _Own.read()
     for pid in read_pids():
         with contextlib.suppress(*GONE), _opened(pid) as process:
             name = _read(process, "comm", PIECE_BYTES).decode("utf-8", "replace").strip()
-            if name not in names or identify("ns/net", process) != host:
+            if name not in names or (netns := identify("ns/net", process)) is None:
                 continue
             data = _read_environment(process)
             started = _read_start(process)
             if mark in data and started is not None:
                 by_root = own.has(process) and _has_only_root(process)
-                yield name, Bearer(Running(pid, started), host or (0, 0), data, by_root)
+                yield name, Bearer(Running(pid, started), netns, data, by_root)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The file that a resolver answers from: an address and its names in each line, as in /etc/hosts.
 
-The file is replaced as a whole, and the resolver reads it again at SIGHUP: one file and one signal for all changes of
-an apply. dnsmasq answers queries that arrive meanwhile afterwards. The order of lines says nothing, so they are sorted.
+The file is replaced as a whole, and the resolver reads it again at SIGHUP. An apply needs one file and one signal for
+all its changes. dnsmasq answers queries that arrive meanwhile afterwards. The order of lines says nothing, so they are sorted.
 """
 
 from __future__ import annotations

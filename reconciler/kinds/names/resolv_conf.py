@@ -1,8 +1,8 @@
 """The resolv.conf of a container: its resolver, and the domains in which it looks for short names.
 
 netctl keeps a copy of its own under /run/netctl. In a plain namespace, a command and `netctl exec` have this file as
-/etc/resolv.conf. Engines mount a file of theirs into each container and write it again at each start, so netctl writes
-that one in place, and a start is drift. What was there before stays below a mark, and returns when netctl leaves.
+/etc/resolv.conf. Engines mount a file of theirs into each container, so netctl writes that one in place. They write it
+again at each start, which is drift. What was there before stays below a mark, and returns when netctl leaves.
 """
 
 from __future__ import annotations
