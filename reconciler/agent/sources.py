@@ -13,6 +13,7 @@ from reconciler.kernel.events.files import open_directory_events, open_file_even
 from reconciler.kernel.events.monitors import open_lxc_events
 from reconciler.kernel.events.netlink import open_firewall_events, open_route_events
 from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kernel.events.starts import StartEvents
 from reconciler.kernel.openvswitch.openflow import open_flow_events
 from reconciler.kernel.run_directory.agent_socket import DIRECTORY
 from reconciler.kinds.engine.hosts import HostsFile
@@ -52,6 +53,8 @@ def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mappi
             Cause.ENGINE,
             partial(open_lxc_events, url, OWN_NAMESPACE) if runtime == "lxc" else partial(EngineEvents, url),
         )
+    if topology.patterns or any(one.existing for one in topology.containers.values()):
+        found["starts"] = Cause.START, StartEvents
     for url, bridge in _switches(targets, desired):
         found["flows", url, bridge] = (Cause.SWITCH, partial(open_flow_events, url, bridge, OWN_NAMESPACE))
     for path in dict.fromkeys(_directories(topology, targets, desired)):

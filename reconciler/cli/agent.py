@@ -31,6 +31,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("more", nargs="*", metavar="WORD", help="pause: how long (90s, 10m, 1h), and the file; resume: the file")
     parser.add_argument("--host", metavar="NAME", type=parse_name, action="append", help="hold this host only; may be repeated")
     parser.add_argument("--metrics", metavar="ADDRESS:PORT", type=_parse_endpoint, help="serve metrics for Prometheus there")
+    parser.add_argument(
+        "--hook", action="store_true", help="unit: for a host whose containers wait for the agent (`netctl hook`)"
+    )
     parser.add_argument("--log", choices=("text", "json"), default="text", help="how events are printed on standard error")
 
 
@@ -133,7 +136,7 @@ def _print_unit(options: argparse.Namespace) -> int:
 
     if len(options.more) > 1:
         raise UsageError(f"`netctl agent unit` knows no {options.more[1]!r}", "`netctl agent --help` shows how it is used")
-    print(render_unit(options.more[0] if options.more else ""), end="")
+    print(render_unit(options.more[0] if options.more else "", has_hook=options.hook), end="")
     return 0
 
 

@@ -71,7 +71,7 @@ def _read_saved(path: str) -> str:
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     """Plan, show, execute; returns the executed plan."""
     from reconciler.agent.state import DESTROYED, end_pause
-    from reconciler.cli.common import plan_job, settle_stops, warn_of_drift, warn_of_lost
+    from reconciler.cli.common import answer_starts, plan_job, settle_stops, warn_of_drift, warn_of_lost
     from reconciler.fleet.peers import write_own_peers
     from reconciler.plan.document import check_saved, compile_document
     from reconciler.render.progress import show_progress
@@ -84,6 +84,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
         _show(job, options, document)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
+        answer_starts(job)
         settle_stops()
         job.fleet.remember(job.peers, job.reported)
         write_own_peers(job.topology.name, job.peers, job.fleet)

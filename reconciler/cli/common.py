@@ -252,6 +252,18 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
         print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
+def answer_starts(job: Job) -> None:
+    """Let containers start that waited for their network: the hosts are as the file says."""
+    from reconciler.compile.starts import answer_starts as find_answers
+    from reconciler.compile.starts import without_others
+
+    answers = find_answers(job.topology, job.facts, job.desired.conflicts, {})
+    near = {name for name, host in job.topology.hosts.items() if host.connect.scheme != "ssh"}
+    answers = answers if near <= job.facts.keys() else without_others(answers)
+    if answers:
+        job.fleet.answer_starts(answers)
+
+
 def settle_stops() -> None:
     """All is done, so one late SIGINT or SIGTERM is ignored; a second one ends the wait for other machines."""
     if threading.current_thread() is not threading.main_thread():
@@ -320,7 +332,9 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: the network of {subject} changed during the apply: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop the program that changes it, and apply again; all else is as the file says", file=sys.stderr)
+            where = "in the container or in one that shares its network"
+            words = f"help: stop the program that changes it, {where}, and apply again; all else is as the file says"
+            print(words, file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
@@ -343,6 +357,15 @@ def warn_of_slow_paths(job: Job) -> None:
 
     for host, fault in find_slow_paths(job.desired.resolved, job.facts):
         print(visible_line(f"warning: {host}: packets to other hosts take the slow path: {fault}"), file=sys.stderr)
+
+
+def warn_of_starts(job: Job) -> None:
+    """Print to standard error the containers that wait for their network before they run."""
+    names = sorted({start.engine_name for facts in job.facts.values() for start in facts.starting})
+    for name in names:
+        print(visible_line(f"warning: container {name} waits to start until it has its network"), file=sys.stderr)
+    if names:
+        print("help: `netctl agent` or `netctl apply` connects it; `netctl hook show` says how to end a start", file=sys.stderr)
 
 
 def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from reconciler.cli import agent, apply, destroy, diff, init, status, validate, verify, wait, watch
+from reconciler.cli import agent, apply, destroy, diff, explain, exposure, hook, init, status, validate, verify, wait, watch
 from reconciler.cli import exec as execute
 from reconciler.cli import import_ as importing
 from reconciler.cli.parser import parse_arguments
@@ -40,8 +40,11 @@ COMMANDS = (
     validate.COMMAND,
     status.COMMAND,
     verify.COMMAND,
+    explain.COMMAND,
+    exposure.COMMAND,
     execute.COMMAND,
     agent.COMMAND,
+    hook.COMMAND,
     wait.COMMAND,
     watch.COMMAND,
 )

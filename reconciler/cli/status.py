@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from dataclasses import replace
 
-    from reconciler.cli.common import open_job, palette, plan_present, print_json, warn_of_slow_paths
+    from reconciler.cli.common import open_job, palette, plan_present, print_json, warn_of_slow_paths, warn_of_starts
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
     from reconciler.render.connections import compile_shares, shares_of
@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(render_status(document, palette()))
     warn_of_slow_paths(job)
+    warn_of_starts(job)
     refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
     return 0 if document.in_step else DRIFT
 

@@ -1,6 +1,6 @@
 """The JSON Schemas (draft 2020-12) of what `--json` prints, so that scripts know its form.
 
-`python -m reconciler.render.schema` writes schemas/plan.schema.json and schemas/status.schema.json; tests keep them in step.
+`python -m reconciler.render.schema` writes the files of `SCHEMAS`; tests keep them in step.
 Pydantic makes them from the dataclasses. `state.codec` adds the tag of a record or a step, and fields that are always written.
 """
 
@@ -16,6 +16,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.plan.document import CODEC, PlanDocument
+from reconciler.render.explain import ExplainDocument
+from reconciler.render.exposure import ExposureDocument
 from reconciler.render.status import StatusDocument
 from reconciler.state.codec import listed_fields, tag_of
 from reconciler.state.record import Record
@@ -82,6 +84,16 @@ def status_schema() -> Schema:
     return _json_schema(StatusDocument, "netctl status --json")
 
 
+def explain_schema() -> Schema:
+    """Of `explain --json`."""
+    return _json_schema(ExplainDocument, "netctl explain --json")
+
+
+def exposure_schema() -> Schema:
+    """Of `exposure --json`."""
+    return _json_schema(ExposureDocument, "netctl exposure --json")
+
+
 def _json_schema(cls: type, title: str, held: Iterable[type] = ()) -> Schema:
     """The schema of a dataclass; `held` are classes of which it may hold some, as a `Record` or a `Step`."""
     adapters: list[tuple[str, Literal["validation"], TypeAdapter[Any]]]
@@ -112,6 +124,14 @@ def render_schema(schema: Schema) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+SCHEMAS = {
+    PLAN_PATH: plan_schema,
+    STATUS_PATH: status_schema,
+    Path("schemas/explain.schema.json"): explain_schema,
+    Path("schemas/exposure.schema.json"): exposure_schema,
+}
+"""The files, and what makes their content."""
+
 if __name__ == "__main__":
-    PLAN_PATH.write_text(render_schema(plan_schema()), encoding="utf-8")
-    STATUS_PATH.write_text(render_schema(status_schema()), encoding="utf-8")
+    for path, make in SCHEMAS.items():
+        path.write_text(render_schema(make()), encoding="utf-8")

@@ -81,6 +81,8 @@ class ResolverInfo:
     subnet: str
     view: str
     config: ResolverConfig
+    pids: tuple[int, ...] = ()
+    """Its processes."""
 
 
 def mark_of(topology: str, host_key: str, subnet: str, view: str) -> str:

@@ -12,6 +12,7 @@ from reconciler.state.container_spec import OWN, ContainerSpec, HolderSpec
 from reconciler.state.members import Member
 from reconciler.state.ref import Ref
 from reconciler.state.resolver import ResolverInfo
+from reconciler.state.starts import WaitingStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +327,8 @@ class Snapshot:
     containers: tuple[ContainerInfo, ...] = ()
     members: tuple[Member, ...] = ()
     """All members, also those that are none of the `containers`, because their name or they themselves are taken."""
+    starting: tuple[WaitingStart, ...] = ()
+    """Containers of other programs that wait for their network, and that the topology has not answered."""
     holders: Mapping[str, HolderInfo] = field(default_factory=dict)
     """By the namespace that each holds."""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -26,6 +26,12 @@ class Listed:
     labels: Mapping[str, str]
     networks: tuple[str, ...] = ()
     """The engine's networks of the container."""
+    image: str = ""
+    """The identity of its image."""
+    pid: int | None = None
+    """Its first process, 0 without one; None if the engine has to be asked."""
+    hosts_path: str = ""
+    """The engine's own file for its /etc/hosts, if the engine has not to be asked."""
 
     @property
     def parked(self) -> bool:
@@ -61,6 +67,7 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
         str(item["State"]),
         parse_labels(item.get("Labels") or {}),
         tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
+        str(item.get("ImageID") or ""),
     )
 
 

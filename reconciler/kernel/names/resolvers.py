@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import HostError
@@ -51,7 +52,7 @@ START_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 2.0
 POLL_S = 0.01
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
-ALONE = ResolverConfig("", 0, "", (), (), 0)
+ALONE = ResolverConfig("lo", 0, "unknown", (), (), 0)
 """The configuration of a dnsmasq without its shell."""
 
 
@@ -82,20 +83,17 @@ def path_of(context: KernelContext, subnet: str, view: str) -> Path:
 
 def read_resolvers(context: KernelContext) -> tuple[ResolverInfo, ...]:
     """The resolvers of the host; a dnsmasq that no shell would start again has the port 0."""
-    found: dict[tuple[str, str], ResolverInfo] = {}
+    configs: dict[tuple[str, str], ResolverConfig] = {}
+    pids: dict[tuple[str, str], list[int]] = {}
     for one in _read_found(context):
         key = one.subnet, one.view
-        if one.config:
-            found[key] = ResolverInfo(*key, one.config)
-        else:
-            found.setdefault(key, ResolverInfo(*key, replace(ALONE, bridge="lo", domain="unknown")))
-    return tuple(found[key] for key in sorted(found))
+        pids.setdefault(key, []).append(one.running.pid)
+        configs[key] = one.config or configs.get(key, ALONE)
+    return tuple(ResolverInfo(*key, configs[key], tuple(sorted(pids[key]))) for key in sorted(configs))
 
 
 def read_names(context: KernelContext) -> dict[tuple[str, str], tuple[str, ...]]:
     """The lines of the topology's files, by subnet and view. HostError if one cannot be read."""
-    import re
-
     found = {}
     directory, prefix = directory_of(context), f"{context.topology}."
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():

@@ -67,6 +67,16 @@ class NftSession:
         finally:
             self._set_dry_run(self._context, False)
 
+    def list_rules(self, family: str, table: str, chain: str) -> dict[int, str]:
+        """The text of a chain's rules by their handles; none if the chain cannot be listed."""
+        self._nft.set_handle_output(True)
+        try:
+            status, text, _ = self._nft.cmd(f"list chain {family} {table} {chain}")
+        finally:
+            self._nft.set_handle_output(False)
+        found = re.findall(r"^\t\t(\S.*?) # handle (\d+)$", str(text), re.MULTILINE) if status == 0 else []
+        return {int(handle): words for words, handle in found}
+
     def _find_fault(self, steps: Sequence[NftCommand]) -> tuple[NftCommand, str]:
         """The step that makes the transaction fail, by bisection: libnftables 1.0.6 shows the wrong line of a text."""
         good, bad = 0, len(steps)

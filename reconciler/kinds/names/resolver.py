@@ -5,7 +5,7 @@ is the set of names that some containers may know. The view "" is that of the su
 process of its own on another port, to which the firewall redirects the queries of its containers.
 
 A shell starts dnsmasq again when it ends. The shell holds the mark in its environment, as that of a command does.
-Without its shell a dnsmasq has the port 0 here, so it differs from every desired one.
+A dnsmasq without its shell has the port 0 here. It is a thing of its own, which is deleted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.names import ResolverStart, ResolverStop
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import Subject
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ class Resolver(Record):
 
     @property
     def ref(self) -> Ref:
-        return self.ref_of(self.subnet, self.view)
+        ref = self.ref_of(self.subnet, self.view)
+        return ref if self.port else ref._replace(name=f"{ref.name} left behind")
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -75,9 +77,12 @@ class Resolver(Record):
         """What its command line says."""
         return ResolverConfig(self.bridge, self.port, self.domain, self.zones, self.upstream, self.ttl_s)
 
+    def phrase(self, _facts: InterfaceFacts) -> Phrase | None:
+        return Phrase(Part.PORTS, "answers names") if self.port and not self.view else None
+
     def describe(self) -> str:
         if not self.port:
-            return f"name server on {self.bridge}, without its shell"
+            return "name server that nothing would start again"
         return f"name server on {self.bridge}" + (f", port {self.port}" if self.view else "")
 
     @classmethod

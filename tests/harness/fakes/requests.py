@@ -6,6 +6,7 @@ from typing import Any
 
 from reconciler.probes.model import Opened
 from reconciler.state.host import HostState
+from reconciler.state.trace import TracedPacket, TraceRequest
 from reconciler.worker import protocol
 from reconciler.worker.protocol import Request
 
@@ -46,6 +47,8 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.ReadTraffic(),
     protocol.OpenListeners(listeners=()),
     protocol.RunProbes(probes=(), opened=Opened()),
+    protocol.StartTrace(trace=TraceRequest(packets=(TracedPacket(source="10.44.0.10", target="10.44.0.20"),))),
+    protocol.FinishTrace(),
     protocol.CloseListeners(),
     protocol.Release(),
     protocol.Rest(),
