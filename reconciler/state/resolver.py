@@ -16,7 +16,7 @@ CONFIG_MARK = "NETCTL_DNS_CONFIG"
 CONFIG_MAX_BYTES = 1 << 17
 VIEW = r"(?:[0-9a-f]{8})?"
 DNS_PORT = 53
-LOOP = f'unset {CONFIG_MARK}; log=$1; shift; while :; do "$@" 2>"$log"; sleep 0.2; done'
+LOOP = f'unset {CONFIG_MARK}; log=$1; shift; while :; do (: >"$log") 2>/dev/null || log=/dev/null; "$@" 2>"$log"; sleep 0.2; done'
 """The shell: it starts dnsmasq again when that has ended, and keeps what the last one wrote."""
 CACHE_SIZE = 1000
 """How many answers of other servers it remembers; dnsmasq's default is 150 for a household."""

@@ -30,7 +30,7 @@ from reconciler.kernel.processes.marks import (
     send_signal,
     wait_until_gone,
 )
-from reconciler.kernel.run_directory.private import make_directory, replace_file
+from reconciler.kernel.run_directory.private import replace_file
 from reconciler.state.grammar import is_label
 from reconciler.state.ref import names_path
 from reconciler.state.resolver import (
@@ -175,8 +175,8 @@ def write_names(context: KernelContext, steps: Collection[NamesWrite]) -> None:
 
 
 def _make_directory(directory: Path) -> None:
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)  # another host may delete the empty parent now
     for each in (directory.parent, directory):
-        each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         if each.is_symlink() or each.stat().st_uid != os.geteuid():
             raise HostError(f"{each} is not root's own directory", f"look at it, then remove it: rm -r {each}")
         each.chmod(DIRECTORY_MODE)
@@ -191,17 +191,16 @@ def _start(context: KernelContext, step: ResolverStart) -> None:
     if program is None:
         raise StepError(step, f"there is no {PROGRAM} on this host: apt-get install dnsmasq-base")
     _stop(context, step, step.subnet, step.view)  # one whose shell has ended would keep the port
-    make_directory(context.topology_directory)
-    name = f"dns.{'.'.join(filter(None, (step.subnet, step.view)))}.log"
     mark = mark_of(context.topology, context.host_key, step.subnet, step.view)
     env = {"PATH": os.environ.get("PATH", DEFAULT_PATH), RESOLVER_MARK: mark, CONFIG_MARK: step.config.to_text()}
-    log = context.topology_directory / f"{context.host_key}.{name}"
-    _, *words = step.config.words(str(path_of(context, step.subnet, step.view)))
+    path = path_of(context, step.subnet, step.view)
+    log = path.with_name(f"{path.name}.log")
+    _, *words = step.config.words(str(path))
     line = ("/bin/sh", "-c", LOOP, "sh", str(log), program, *words)
     inherited = inheritable_descriptors()
 
     def start() -> Iterator[int]:
-        yield spawn(context, log.name, line, env, inherited)
+        yield spawn(context, str(log), line, env, inherited)
 
     try:
         start_in_thread(start)
@@ -254,7 +253,5 @@ def _stop(context: KernelContext, step: Step, subnet: str, view: str) -> None:
         send_signal(server, signal.SIGKILL)
     if still := wait_until_gone(left, STOP_TIMEOUT_S):
         raise StepError(step, f"the name server {still[0].pid} does not end, not even by SIGKILL")
-    for log in context.topology_directory.glob(f"{context.host_key}.dns.{'.'.join(filter(None, (subnet, view)))}.log"):
-        log.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # others are in it
-        context.topology_directory.rmdir()
+    path = path_of(context, subnet, view)
+    path.with_name(f"{path.name}.log").unlink(missing_ok=True)

@@ -28,13 +28,10 @@ class ResolverStart(Step):
     config: ResolverConfig
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        directory = f"/run/netctl/{shell.topology}"
-        mark = mark_of(shell.topology, shell.host_key, self.subnet, self.view)
-        log = f"{directory}/dns.{'.'.join(filter(None, (self.subnet, self.view)))}.log"
-        marks = [f"{RESOLVER_MARK}={mark}", f"{CONFIG_MARK}={self.config.to_text()}"]
         path = names_path(shell.topology, shell.host_key, self.subnet, self.view)
-        words = ["setsid", "env", *marks, "/bin/sh", "-c", LOOP, "sh", log, *self.config.words(path)]
-        yield f"(umask 077; {join(['mkdir', '-p', directory])})"
+        mark = mark_of(shell.topology, shell.host_key, self.subnet, self.view)
+        marks = [f"{RESOLVER_MARK}={mark}", f"{CONFIG_MARK}={self.config.to_text()}"]
+        words = ["setsid", "env", *marks, "/bin/sh", "-c", LOOP, "sh", f"{path}.log", *self.config.words(path)]
         yield f"{shell.tool(self.netns, *words)} </dev/null >/dev/null 2>&1 &"
 
 
@@ -50,6 +47,7 @@ class ResolverStop(Step):
         mark = f"{RESOLVER_MARK}={mark_of(shell.topology, shell.host_key, self.subnet, self.view)}"
         yield from _signal(shell, mark, "-KILL", "sh")
         yield from _signal(shell, mark, "-TERM", "dnsmasq")
+        yield join(["rm", "-f", f"{names_path(shell.topology, shell.host_key, self.subnet, self.view)}.log"])
 
 
 @dataclass(frozen=True, slots=True)
