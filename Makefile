@@ -18,7 +18,7 @@ help:
 	@echo "make setup   installs what netctl needs, and makes .venv/bin/netctl"
 	@echo "make deb     builds a package for this Debian in dist/; SUITE=trixie builds it in a fresh Debian 13, installs and removes it there"
 	@echo "make bench   measures netctl beside hand-written ways to do the same (as root, about ten minutes);"
-	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc)"
+	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc), graph.py (pictures)"
 	@echo "make lock    renews requirements*.lock (needs uv)"
 
 setup:

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.agent.withhold import find_awaited, find_programs, find_roots, withhold
+from reconciler.agent.withhold import find_awaited, find_engine_work, find_programs, find_roots, withhold
 from reconciler.compile import Desired, compile_topology
+from reconciler.compile.starts import Answers, answer_starts, find_left, without_others
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.fleet.fleet import Fleet
 from reconciler.fleet.rollout import StepFailedError
@@ -48,6 +49,10 @@ class CycleResult:
     """By host, what its firewall has counted, if that was to be read."""
     error: NetctlError | None = None
     """Why containers were not created, though the rest was repaired."""
+    answers: Answers = field(default_factory=dict)
+    """To containers that waited for their network."""
+    is_partial: bool = False
+    """Whether containers of netctl's were left alone, because their engine cannot be asked yet."""
 
     @property
     def is_in_step(self) -> bool:
@@ -62,6 +67,9 @@ class _Work:
     desired: Desired
     plans: dict[str, HostPlan]
     awaited: tuple[str, ...]
+    asked: Mapping[str, HostState]
+    """What the plans are for: `desired` without what is left alone."""
+    is_partial: bool = False
 
     @property
     def changes(self) -> dict[str, tuple[Change, ...]]:
@@ -222,8 +230,22 @@ class Keeper:
             self.is_clean = True
         if not changes:
             self.held = dict(work.desired.hosts)
+        answers = self._answer_starts(fleet, work)
         traffic = fleet.read_traffic() if self.reads_traffic else {}
-        return CycleResult(self._with_finished(work.changes), work.awaited, work.desired.hosts, traffic, error)
+        repaired = self._with_finished(work.changes)
+        return CycleResult(repaired, work.awaited, work.desired.hosts, traffic, error, answers, work.is_partial)
+
+    def _answer_starts(self, fleet: Fleet, work: _Work) -> Answers:
+        """Let containers start that waited for their network: it is there, or they are none of the topology."""
+        if not any(known.starting for known in self._facts.values()):
+            return {}
+        left = {host: find_left(state, work.asked[host]) for host, state in work.desired.hosts.items() if host in work.asked}
+        answers = answer_starts(work.desired.topology, self._facts, work.desired.conflicts, left)
+        near = {name for name, host in self.topology.hosts.items() if host.connect.scheme != "ssh"}
+        if not near <= {target.host for target in self.targets}:
+            answers = without_others(answers)  # another agent may have them
+        fleet.answer_starts(answers)
+        return answers
 
     def _with_finished(self, changes: Mapping[str, tuple[Change, ...]]) -> Mapping[str, tuple[Change, ...]]:
         """The changes, and those of failed cycles that were made: they differ no more, and nothing leaves them alone."""
@@ -243,9 +265,9 @@ class Keeper:
             refs = {host: find_programs(changes) for host, changes in work.changes.items()}
             if not any(refs.values()):
                 raise
-            hosts = work.desired.hosts
-            left = {host: withhold(hosts[host], changes, refs[host]) for host, changes in work.changes.items()}
-            return replace(work, plans=fleet.plan({**hosts, **left})), error
+            left = {host: withhold(work.asked[host], changes, refs[host]) for host, changes in work.changes.items()}
+            asked = {**work.asked, **left}
+            return replace(work, plans=fleet.plan(asked), asked=asked), error
         return work, None
 
     def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
@@ -259,15 +281,21 @@ class Keeper:
         plans = fleet.plan(hosts)
         left: dict[str, HostState] = {}
         awaited: list[str] = []
+        is_partial = False
         for host, plan in plans.items():
             held = self.held.get(host, HostState({}))
             refs = set(find_awaited(plan.changes, self.topology.repair, held, absent))
             awaited += [container_of(ref.netns) or ref.name for ref in sorted(refs)]
+            if host in facts and facts[host].has_silent_engine:
+                own = find_engine_work(plan.changes)
+                is_partial = is_partial or bool(own)
+                refs |= own
             if refs := refs | set(self.withheld(host)):
                 left[host] = withhold(hosts[host], plan.changes, refs)
+        asked = {**hosts, **left}
         if any(left[host] != hosts[host] for host in left):
-            plans = fleet.plan({**hosts, **left})
-        return _Work(replace(desired, hosts=hosts), plans, (*awaited, *recordless))
+            plans = fleet.plan(asked)
+        return _Work(replace(desired, hosts=hosts), plans, (*awaited, *recordless), asked, is_partial)
 
     def compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""

@@ -31,9 +31,11 @@ from reconciler.kernel.processes.followed import find_processes
 from reconciler.kernel.processes.service_manager import ServiceManager
 from reconciler.kernel.run_directory.agent_socket import socket_path
 from reconciler.kinds.addressing.dhcp import Dhcp
+from reconciler.kinds.names.resolver import Resolver
 from reconciler.kinds.process import Process
 from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
+from reconciler.state.starts import Word
 from reconciler.topology.types import Topology
 
 if TYPE_CHECKING:
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 STOPS = (signal.SIGTERM, signal.SIGINT)
 PAUSE_POLL_S = 1.0
 """How late the end of a pause may be noticed."""
+STARTS: Mapping[Word, str] = {
+    "wired": "it has its network",
+    "other": "it is none of the topology",
+    "refused": "it cannot, because ",
+}
+"""What the log says of an answer to a container that waits for its network."""
 SHOWN_MAX = 5
 """Of what is contested, so much is named."""
 
@@ -161,6 +169,8 @@ class Agent:
         if found := causes - {Cause.CONTROL}:
             self.causes |= {str(cause) for cause in found}
             self.schedule.hinted(self.clock(), is_news=bool(causes & {Cause.ENGINE, Cause.FILE}))
+        if Cause.START in causes:
+            self.schedule.read_now(self.clock())
 
     def _follow_pause(self) -> None:
         pause = read_pause(self.keeper.topology.name)
@@ -266,12 +276,16 @@ class Agent:
             self.schedule.repaired(self.clock())
         else:
             self.schedule.found_nothing(self.clock(), is_full=is_full)
+        for answer in (one for found in outcome.answers.values() for one in found):
+            self.log.note("start", f"{answer.start.engine_name} starts: {STARTS[answer.word]}{answer.reason}")
         self.desired = outcome.desired
         self.contests.forget(self.clock())
         self._write(replace(state, contested=self._contested()))
         if outcome.is_in_step:
             self._follow_commands(outcome)
-        if outcome.is_in_step and not (is_failing or outcome.error):
+        if outcome.is_partial:
+            self.schedule.await_engine(self.clock())
+        elif outcome.is_in_step and not (is_failing or outcome.error):
             self._be_ready()
 
     def _count(self, outcome: CycleResult, state: AgentState) -> AgentState:
@@ -297,13 +311,13 @@ class Agent:
             self.manager.notify("READY=1", "STATUS=in step")
 
     def _follow_commands(self, outcome: CycleResult) -> None:
-        """Wait for the end of each command and DHCP client. One that ended since the reading is a hint."""
+        """Wait for the end of each command, DHCP client and name server. One that ended since the reading is a hint."""
         records = [record for state in outcome.desired.values() for record in state.records.values()]
-        wanted = {record.ref for record in records if isinstance(record, Process | Dhcp)}
+        wanted = {record.ref for record in records if isinstance(record, Process | Dhcp | Resolver)}
         running = find_processes(self.keeper.topology.name, {ref.kind for ref in wanted})
-        ended = self.commands.follow(pid for ref, pid in running.items() if ref in wanted)
-        withheld = any(ref.kind in (Process.kind, Dhcp.kind) for _, ref in self.contests.contested)
-        if ended or (not withheld and not wanted <= running.keys()):
+        ended = self.commands.follow(pid for ref, pid in running if ref in wanted)
+        withheld = any(ref.kind in (Process.kind, Dhcp.kind, Resolver.kind) for _, ref in self.contests.contested)
+        if ended or (not withheld and not wanted <= {ref for ref, _ in running}):
             self.causes.add(str(Cause.COMMAND))
             self.schedule.hinted(self.clock())
 

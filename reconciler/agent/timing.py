@@ -19,6 +19,8 @@ RETRY = Backoff(0.1, 15.0)
 """After a cycle that failed."""
 GIVE_WAY = Backoff(0.1, 1.0)
 """While another netctl holds the lock."""
+ENGINE_S = 1.0
+"""Between readings while an engine cannot be asked."""
 IDLE = Backoff(0.05, 1.0)
 """Between readings that hints of others caused and that found nothing: a busy host must not keep the agent busy."""
 
@@ -73,6 +75,15 @@ class Schedule:
         self.debounce = self.debounce.hinted(now_s)
         if is_news:
             self.not_before_s = min(self.not_before_s, now_s + RETRY.first_s)
+
+    def await_engine(self, now_s: float) -> None:
+        """An engine cannot be asked yet."""
+        self._again(now_s, ENGINE_S)
+
+    def read_now(self, now_s: float) -> None:
+        """Have a reading at once, without quiet: a container waits for it."""
+        self.debounce = self.debounce.hinted(now_s - QUIET_MAX_S)
+        self.not_before_s = min(self.not_before_s, now_s)
 
     def begin(self, now_s: float, lot: float) -> bool:
         """A cycle begins, and covers all hints so far; whether it is a full reading."""

@@ -15,8 +15,7 @@ UNIT = """\
 Description=netctl agent: keeps container networks as {name} says
 Documentation=man:systemd.service(5)
 After=network-pre.target local-fs.target
-# dockerd restarts containers by itself, before it answers: the agent connects them then. Podman answers by its socket.
-After=docker.service podman.socket
+{engines}
 # These start containers: bridges and firewall are there before, and each container is connected when it starts.
 Before=podman-restart.service lxc.service
 Wants=network-pre.target
@@ -48,17 +47,31 @@ WantedBy=multi-user.target
 """
 
 
+ENGINES = """\
+# dockerd restarts containers by itself, before it answers: the agent connects them then. Podman answers by its socket.
+After=docker.service podman.socket"""
+ENGINES_WITH_HOOK = """\
+# dockerd is up only when its containers have started, and these wait for the agent: so it must not wait for dockerd.
+After=podman.socket"""
+
 DROPPED = ("CAP_SYS_RAWIO", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND")
 """Capabilities that neither the agent nor a network service of a container needs (capabilities(7))."""
 
 
-def render_unit(file: str = "") -> str:
-    """The unit, with the command as it was started now. UsageError if a path has a control character."""
+def render_unit(file: str = "", *, has_hook: bool = False) -> str:
+    """The unit, with the command as it was started now. UsageError if a path has a control character.
+
+    With the hook, containers of Docker wait for the agent (`netctl hook`).
+    """
     program = os.path.abspath(sys.argv[0]) if sys.argv and sys.argv[0] else "/usr/bin/netctl"  # noqa: PTH100
     words = (sys.executable, "-m", "reconciler") if program.endswith("__main__.py") else (program,)
     path = os.path.abspath(file) if file else FILE  # noqa: PTH100
     return UNIT.format(
-        name=_escape(path), file=quote_word(path), command=" ".join(map(quote_word, words)), dropped=" ".join(DROPPED)
+        name=_escape(path),
+        engines=ENGINES_WITH_HOOK if has_hook else ENGINES,
+        file=quote_word(path),
+        command=" ".join(map(quote_word, words)),
+        dropped=" ".join(DROPPED),
     )
 
 

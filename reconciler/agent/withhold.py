@@ -12,11 +12,13 @@ from typing import Literal
 
 from reconciler.kinds.engine.container import EngineContainer
 from reconciler.kinds.engine.holder import NetnsHolder
+from reconciler.kinds.engine.hosts import HostsFile
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.state.container_spec import LOST
+from reconciler.state.engines import HOLDING
 from reconciler.state.host import HostState
-from reconciler.state.record import Change
+from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 
 Repair = Literal["network", "all"]
@@ -91,6 +93,20 @@ def is_lacking(change: Change) -> bool:
 def find_programs(changes: Iterable[Change]) -> frozenset[Ref]:
     """The containers and commands that would be started."""
     return frozenset(change.ref for change in changes if isinstance(change.after, EngineContainer | Process))
+
+
+def find_engine_work(changes: Iterable[Change]) -> frozenset[Ref]:
+    """What needs an engine that joins holders, which cannot be asked now: its own containers, holders and their hosts files."""
+    return frozenset(change.ref for change in changes if _needs_engine(change.after or change.before))
+
+
+def _needs_engine(record: Record | None) -> bool:
+    match record:
+        case EngineContainer():
+            return not record.existing and record.runtime == HOLDING
+        case HostsFile():
+            return bool(record.holder)
+    return isinstance(record, NetnsHolder)
 
 
 def find_roots(changes: Collection[Change]) -> tuple[Change, ...]:

@@ -101,6 +101,7 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
     """
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import count_workers, targets_of
+    from reconciler.render.spinner import spin
 
     command = f"netctl {options.command} {options.file}"
     (parsed, outline), only = read_outlined(options.file), options.host or ""
@@ -111,8 +112,11 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
         peers, reported = greet_dropped(options, topology, fleet, command)
+        count = len(fleet.targets)
+        words = f"reading {'1 host' if count == 1 else f'{count} hosts'} of {topology.name}"
         with watching(fleet) if not lock else nullcontext():
-            facts |= fleet.read(lock=lock)
+            with spin(sys.stderr, words, quiet=getattr(options, "quiet", False) or getattr(options, "json", False)):
+                facts |= fleet.read(lock=lock)
 
             from reconciler.compile import compile_topology
 
@@ -252,6 +256,18 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
         print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
+def answer_starts(job: Job) -> None:
+    """Let containers start that waited for their network: the hosts are as the file says."""
+    from reconciler.compile.starts import answer_starts as find_answers
+    from reconciler.compile.starts import without_others
+
+    answers = find_answers(job.topology, job.facts, job.desired.conflicts, {})
+    near = {name for name, host in job.topology.hosts.items() if host.connect.scheme != "ssh"}
+    answers = answers if near <= job.facts.keys() else without_others(answers)
+    if answers:
+        job.fleet.answer_starts(answers)
+
+
 def settle_stops() -> None:
     """All is done, so one late SIGINT or SIGTERM is ignored; a second one ends the wait for other machines."""
     if threading.current_thread() is not threading.main_thread():
@@ -318,9 +334,11 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
                 by_container.setdefault(subject_in(change.exposed_to), []).append(describe_difference(change))
         for subject, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
-            words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
+            words = f"warning: {host}: the network of {subject} changed during the apply: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop the program that does so, and apply again; all else is as the file says", file=sys.stderr)
+            where = "in the container or in one that shares its network"
+            words = f"help: stop the program that changes it, {where}, and apply again; all else is as the file says"
+            print(words, file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
@@ -343,6 +361,15 @@ def warn_of_slow_paths(job: Job) -> None:
 
     for host, fault in find_slow_paths(job.desired.resolved, job.facts):
         print(visible_line(f"warning: {host}: packets to other hosts take the slow path: {fault}"), file=sys.stderr)
+
+
+def warn_of_starts(job: Job) -> None:
+    """Print to standard error the containers that wait for their network before they run."""
+    names = sorted({start.engine_name for facts in job.facts.values() for start in facts.starting})
+    for name in names:
+        print(visible_line(f"warning: container {name} waits to start until it has its network"), file=sys.stderr)
+    if names:
+        print("help: `netctl agent` or `netctl apply` connects it; `netctl hook show` says how to end a start", file=sys.stderr)
 
 
 def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:

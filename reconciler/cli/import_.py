@@ -49,6 +49,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="let each program wait for its network (needs a shell and the images)"
     )
+    parser.add_argument(
+        "--hook", action="store_true", help="let no program start without its network (needs `netctl hook install`)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
@@ -71,8 +74,13 @@ def _import_compose(options: argparse.Namespace) -> int:
     from reconciler.compose.override_text import render_override
     from reconciler.compose.topology_text import render_topology
     from reconciler.kernel.compose_cli import find_files, normalise
+    from reconciler.state.visible import visible_line
 
-    files = (*options.files, *options.file) or find_files(".", os.environ)
+    if options.wait and options.hook:
+        raise UsageError(
+            "`netctl import` takes --wait or --hook", "with --hook, Docker starts a program when its network is there"
+        )
+    files = _without_override((*options.files, *options.file) or find_files(".", os.environ))
     directory = Path(options.output) if options.output else Path(files[0]).parent
     paths = [str(directory / name) for name in (TOPOLOGY_FILE, OVERRIDE_FILE)]
     if not options.dry_run:
@@ -83,21 +91,42 @@ def _import_compose(options: argparse.Namespace) -> int:
     for warning in normal.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     imported = convert_project(parse_project(normal.data), topology_heading(files))
+    if not imported.containers:
+        reasons = "; ".join(f"{name} {words[0]}" for name, words in imported.topology.left_out)
+        message = visible_line(f"cannot import: netctl connects no service of this file: {reasons}")
+        raise UsageError(message, "give one of them a network, or leave the file to Compose")
     variable = _compose_file(files, directory)
     topology = render_topology(imported.topology)
-    heading = override_heading(variable, waits=options.wait)
-    override = render_override(imported, heading, _read_waits(imported) if options.wait else {})
+    heading = override_heading(variable, waits=options.wait, has_hook=options.hook)
+    override = render_override(imported, heading, _read_waits(imported) if options.wait else {}, has_hook=options.hook)
     _check_topology(paths[0], imported.topology)
     _check_override(imported, normalise(files, words, override).data)
     texts = dict(zip(paths, (topology, override), strict=True))
-    return _deliver(options, texts, imported.topology, _next_steps(paths[0], variable, options.env_file))
+    return _deliver(options, texts, imported.topology, _next_steps(directory, files, options))
+
+
+def _without_override(files: Sequence[str]) -> tuple[str, ...]:
+    """The files without the override of an earlier import, which COMPOSE_FILE names from then on."""
+    from pathlib import Path
+
+    kept = tuple(file for file in files if Path(file).name != OVERRIDE_FILE)
+    if not kept:
+        raise UsageError(f"cannot import {OVERRIDE_FILE}: an import has written it", "name the Compose file itself")
+    return kept
+
+
+def _are_beside(files: Sequence[str], directory: Path) -> bool:
+    """Whether all files are in the directory."""
+    from pathlib import Path
+
+    return all(Path(file).parent.resolve() == directory.resolve() for file in files)
 
 
 def _compose_file(files: Sequence[str], directory: Path) -> str:
     """The value of COMPOSE_FILE with which Compose reads the override, too: only names if all are in one directory."""
     from pathlib import Path
 
-    is_beside = all(Path(file).parent.resolve() == directory.resolve() for file in files)
+    is_beside = _are_beside(files, directory)
     override = directory / OVERRIDE_FILE
     return ":".join([Path(file).name if is_beside else file for file in (*files, str(override))])
 
@@ -142,8 +171,10 @@ def _import_engine(options: argparse.Namespace) -> int:
     from reconciler.compose.running import convert_engine
     from reconciler.compose.topology_text import render_topology
 
-    if options.wait or options.env_file:
-        raise UsageError("`netctl import docker` takes neither --wait nor --env-file", "leave them out: they are about Compose")
+    if options.wait or options.hook or options.env_file:
+        raise UsageError(
+            "`netctl import docker` takes neither --wait, --hook nor --env-file", "leave them out: they are about Compose"
+        )
     path = str(Path(options.output or ".") / TOPOLOGY_FILE)
     if not options.dry_run:
         _refuse_existing([path])
@@ -263,10 +294,17 @@ def _write_new(texts: Mapping[str, str]) -> None:
         raise UsageError(f"cannot write {path}: {reason}", "give a directory of yours: --output DIR") from None
 
 
-def _next_steps(path: str, variable: str, env_files: Sequence[str]) -> tuple[Step, ...]:
-    """The commands from a written topology to a verified network."""
-    file = shlex.quote(path)
+def _next_steps(directory: Path, files: Sequence[str], options: argparse.Namespace) -> tuple[Step, ...]:
+    """The commands from a written topology to a verified network: in the directory of the files, if all are in one."""
+    from pathlib import Path
+
+    is_elsewhere = _are_beside(files, directory) and directory.resolve() != Path.cwd()
+    file = shlex.quote(TOPOLOGY_FILE if is_elsewhere else str(directory / TOPOLOGY_FILE))
+    variable = _compose_file(files, directory)
+    env_files = [str(Path(each).resolve()) if is_elsewhere else each for each in options.env_file]
     return (
+        *([("sudo netctl hook install", "once on this host: then reload Docker as it says")] if options.hook else []),
+        *([(f"cd {shlex.quote(str(directory))}", "")] if is_elsewhere else []),
         ("docker compose down", "if it runs: without the new file, so that Docker's networks go"),
         (f"export COMPOSE_FILE={shlex.quote(variable)}", ""),
         *([(f"export COMPOSE_ENV_FILES={shlex.quote(','.join(env_files))}", "")] if env_files else []),
@@ -276,4 +314,4 @@ def _next_steps(path: str, variable: str, env_files: Sequence[str]) -> tuple[Ste
     )
 
 
-COMMAND = Command("import", "write a topology from Compose files, or from what Docker runs", EXAMPLES, add_arguments, run)
+COMMAND = Command("import", "write a topology from Compose files or from Docker", EXAMPLES, add_arguments, run)

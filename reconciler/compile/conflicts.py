@@ -18,6 +18,7 @@ from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import HostSubnet, ResolvedPort
+from reconciler.compile.name_conflicts import find_name_holders
 from reconciler.compile.overlays import overlay_of
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
@@ -41,7 +42,7 @@ from reconciler.state.foreign import (
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias
 from reconciler.state.visible import visible_line
-from reconciler.topology.types import Path, Topology
+from reconciler.topology.types import Container, Path, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,15 +335,23 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
         state = states.get((container.spec.runtime, container.engine_name), "missing")
         if container.host == host.name and container.existing and state != "running":
             name, at = container.engine_name, _at(topology, ("containers", container.origin))
-            start = ENGINES[container.spec.runtime].start_words(name)
             yield Conflict(
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
-                f"start it ({start}), or give an image in place of `existing`, and netctl creates it",
+                _help_start(container, state),
                 awaited=container.name,
                 is_member=container.number is not None,
                 reason=f"{container.spec.runtime} container {name} is {state}",
             )
+
+
+def _help_start(container: Container, state: str) -> str:
+    """The advice for an existing container that does not run."""
+    engine, is_member = ENGINES[container.spec.runtime], container.number is not None
+    if state == "restarting":
+        return f"read why it ends ({engine.logs(container.engine_name)}); if it needs its network at once, let it wait for that"
+    start = f"start it ({engine.start_words(container.engine_name)})"
+    return start if is_member else f"{start}, or give an image in place of `existing`, and netctl creates it"
 
 
 def _shared_namespaces(view: HostView) -> Iterator[Conflict]:
@@ -376,4 +385,10 @@ def _foreign_link(topology: Topology, host_subnet: HostSubnet, name: str, link: 
     )
 
 
-_TAKEN = (_taken_names, _taken_interfaces, _missing_containers, _shared_namespaces)
+def _taken_resolvers(view: HostView) -> Iterator[Conflict]:
+    yield from (
+        Conflict(view.host.name, _at(view.topology, ("dns",)) + message, advice) for message, advice in find_name_holders(view)
+    )
+
+
+_TAKEN = (_taken_resolvers, _taken_names, _taken_interfaces, _missing_containers, _shared_namespaces)

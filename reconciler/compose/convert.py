@@ -51,10 +51,9 @@ def _why_left_out(service: ComposeService, project: Project) -> str:
     mode = service.network_mode
     if service.provider is not None:
         return "a provider of another program, and no container"
-    kind, _, other = (mode or "").partition(":")
-    if kind == "service":
+    if other := owner_of(service):
         return f"runs in the network of {other}, which it joins by itself (network_mode: {mode})"
-    if kind == "container":
+    if (mode or "").partition(":")[0] == "container":
         return f"runs in the network of another container (network_mode: {mode})"
     if mode == "host":
         return "has the network of its host (network_mode: host); netctl changes nothing of it"
@@ -70,9 +69,10 @@ def _is_alien(network: ComposeNetwork | None) -> bool:
     return network is not None and ((bool(network.external) and network.name in _ALIENS) or network.driver in _ALIENS)
 
 
-def _find_sharers(project: Project) -> dict[str, str]:
-    modes = ((name, service.network_mode or "") for name, service in project.services.items())
-    return {name: mode.removeprefix("service:") for name, mode in modes if mode.startswith("service:")}
+def owner_of(service: ComposeService) -> str:
+    """The service in whose network this one runs; "" if it is in none's."""
+    kind, _, other = (service.network_mode or "").partition(":")
+    return other if kind == "service" else ""
 
 
 def _other_notes(service: ComposeService) -> Iterator[str]:
@@ -99,7 +99,7 @@ class _Converter:
         return ContainerDraft(self.labels[name], ComposeMembers(self.project.name, name), tuple(attachments), ports, notes)
 
     def _notes(self, name: str, service: ComposeService) -> Iterator[str]:
-        sharers = [each for each, owner in _find_sharers(self.project).items() if owner == name]
+        sharers = [each for each, other in self.project.services.items() if owner_of(other) == name]
         if sharers:
             yield f"{', '.join(sharers)}: in its network, too, by Compose's network_mode: service:{name}"
         if service.network_mode == "bridge":

@@ -15,8 +15,12 @@ def topology_heading(files: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def override_heading(variable: str, *, waits: bool) -> tuple[str, ...]:
+def override_heading(variable: str, *, waits: bool, has_hook: bool = False) -> tuple[str, ...]:
     """Of the override. `variable` is the value of COMPOSE_FILE that uses it."""
+    held = (
+        "Docker starts each program when its network is there: the runtime `netctl` waits for the agent. It is set up once",
+        "on a host, by `netctl hook install`.",
+    )
     waiting = (
         ("Each program starts when its network is there: /bin/sh waits for the carrier of eth0, and then runs it.",)
         if waits
@@ -25,6 +29,7 @@ def override_heading(variable: str, *, waits: bool) -> tuple[str, ...]:
             "when you run it. If a program cannot wait, import with --wait: a shell waits first, and then runs it.",
         )
     )
+    waiting = held if has_hook else waiting
     return (
         "Written by `netctl import`. Compose merges this file over its own, and then makes no networks and no ports:",
         f"  export COMPOSE_FILE={variable}      (or a line in .env)",

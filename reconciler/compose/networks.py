@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.compose.draft import SubnetDraft
 from reconciler.compose.model import ComposeNetwork, Range
 from reconciler.compose.prefixes import choose_ipv4, choose_ipv6
+from reconciler.errors import UsageError
 from reconciler.state.uapi import IPV6_MTU_MIN, MTU_MAX, MTU_MIN
 from reconciler.topology.types import IPAddress, Network, SubnetMode
 
@@ -65,14 +66,23 @@ def _complete(
     families = {cidr.version for cidr in each.subnet.cidrs}
     added: list[Network] = []
     if 4 not in families and network.enable_ipv4 is not False:
-        added.append(next(ipv4))
+        added.append(_take(ipv4, each.subnet.name))
     if 6 not in families and network.enable_ipv6:
-        added.append(next(ipv6))
-    cidrs = tuple(sorted((*each.subnet.cidrs, *added), key=lambda cidr: cidr.version)) or (next(ipv4),)
+        added.append(_take(ipv6, each.subnet.name))
+    cidrs = tuple(sorted((*each.subnet.cidrs, *added), key=lambda cidr: cidr.version)) or (_take(ipv4, each.subnet.name),)
     subnet, notes = replace(each.subnet, cidrs=cidrs), each.subnet.notes
     if subnet.mtu is not None and subnet.mtu < IPV6_MTU_MIN and cidrs[-1].version == 6:
         subnet = replace(subnet, mtu=None, notes=(*notes, f"not imported: an MTU of {subnet.mtu}: IPv6 needs {IPV6_MTU_MIN}"))
     return replace(each, subnet=subnet)
+
+
+def _take(free: Iterator[Network], network: str) -> Network:
+    """The next prefix. UsageError if the prefixes of the other networks leave none."""
+    try:
+        return next(free)
+    except StopIteration:
+        message = f"cannot import: the prefixes of the other networks leave none for the network {network}"
+        raise UsageError(message, "give the networks smaller ranges: `ipam: {config: [{subnet: …}]}`") from None
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------

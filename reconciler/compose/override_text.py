@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.compose.convert import ImportedProject
+from reconciler.compose.convert import ImportedProject, owner_of
 from reconciler.compose.model import ComposeService
 from reconciler.compose.peers import HOST_GATEWAY, Names, find_given, find_names, gateways_of, own_host_name
 from reconciler.compose.yaml_text import comments, listed, quoted, scalar
@@ -28,13 +28,40 @@ WAIT = 'until read -r up 2>/dev/null </sys/class/net/eth0/carrier && [ "$$up" = 
 """The shell's line that waits for a network. netctl sets a link up last, so the carrier is the signal that all is there."""
 
 
-def render_override(imported: ImportedProject, heading: Iterable[str], waits: Mapping[str, Words]) -> str:
-    """The whole file. `waits` has the services that wait for their network, with what they run then."""
+RUNTIME, WAIT_LABEL = "netctl", "netctl.wait-for"
+"""The runtime that `netctl hook install` adds, and the label that names the topology for which a container waits."""
+
+
+def render_override(
+    imported: ImportedProject, heading: Iterable[str], waits: Mapping[str, Words], *, has_hook: bool = False
+) -> str:
+    """The whole file. `waits` has the services that wait for their network, with what they run then.
+
+    With the hook, Docker starts no service before its network is there.
+    """
     lines = [*comments(heading, 0), f"name: {scalar(imported.project.name)}", "services:"]
     for number, name in enumerate(imported.containers):
         lines += [""] if number else []
         lines += _service(imported, name, waits.get(name))
+        if has_hook:
+            lines += [f"    runtime: {RUNTIME}", f"    labels: {{{WAIT_LABEL}: {scalar(imported.topology.name)}}}"]
+    for name, owner, condition in _find_cut_off(imported):
+        lines += ["", f"  {scalar(name)}:", "    # its network ends with that of the other, so Compose restarts both"]
+        lines += [f"    depends_on: {{{scalar(owner)}: {{condition: {scalar(condition)}, restart: true}}}}"]
     return "\n".join(lines) + "\n"
+
+
+def _find_cut_off(imported: ImportedProject) -> Iterator[tuple[str, str, str]]:
+    """Services in the network of another that Compose would not restart with it: both names, and the condition of the start.
+
+    Without `depends_on` of its own, Compose adds one with `restart: true` to its normal form.
+    """
+    for name, service in imported.project.services.items():
+        owner = owner_of(service)
+        depends = service.depends_on if isinstance(service.depends_on, Mapping) else {}
+        given = depends.get(owner)
+        if owner in imported.containers and isinstance(given, Mapping) and given.get("restart") is not True:
+            yield name, owner, str(given.get("condition") or "service_started")
 
 
 def _service(imported: ImportedProject, name: str, words: Words | None) -> Iterator[str]:

@@ -12,9 +12,9 @@ from ipaddress import IPv4Network, IPv6Network
 
 from reconciler.topology.types import IPAddress, Network
 
-_POOL = IPv4Network("10.64.0.0/10")
-_PREFIXES = 1 << 14
-"""How many /24 are in the pool."""
+_POOLS = (IPv4Network("10.64.0.0/10"), IPv4Network("172.16.0.0/16"))
+"""The second one is for files whose own prefixes cover the first. Docker's default prefixes begin behind it."""
+_LENGTH = 24
 _BLOCK = 16
 """A project's first prefix is a multiple of it, so the subnets of most projects lie side by side."""
 FIRST_HOST = 10
@@ -25,14 +25,18 @@ SCAN_MAX = 4096
 
 
 def choose_ipv4(seed: str, taken: Iterable[Network]) -> Iterator[IPv4Network]:
-    """Free /24 prefixes of the pool, from a place that the seed decides."""
-    taken = [network for network in taken if isinstance(network, IPv4Network)]
-    start = _digest(seed) % (_PREFIXES // _BLOCK) * _BLOCK
-    for number in range(_PREFIXES):
-        base = int(_POOL.network_address) + ((start + number) % _PREFIXES << 8)
-        found = IPv4Network((base, 24))
-        if not any(found.overlaps(other) for other in taken):
-            yield found
+    """Free /24 prefixes of the pools, in each from a place that the seed decides."""
+    ours = [network for network in taken if isinstance(network, IPv4Network)]
+    for pool in _POOLS:
+        if any(pool.subnet_of(other) for other in ours):
+            continue
+        count = 1 << (_LENGTH - pool.prefixlen)
+        start = _digest(seed) % (count // _BLOCK) * _BLOCK
+        for number in range(count):
+            base = int(pool.network_address) + ((start + number) % count << 32 - _LENGTH)
+            found = IPv4Network((base, _LENGTH))
+            if not any(found.overlaps(other) for other in ours):
+                yield found
 
 
 def choose_ipv6(seed: str, taken: Iterable[Network]) -> Iterator[IPv6Network]:

@@ -66,6 +66,7 @@ class _Config(_Answer):
 
 
 class _Container(_Answer):
+    identity: str = Field("", alias="Id")
     name: str = Field(alias="Name")
     config: _Config | None = Field(None, alias="Config")
     settings: _Settings = Field(alias="NetworkSettings")
@@ -132,7 +133,7 @@ def convert_engine(
     labels = label_names([one.name.removeprefix("/") for one in connected], "container")
     claims = PortClaims()
     drafts = tuple(_container(one, members[one.name.removeprefix("/")], labels, imported, claims) for one in connected)
-    left_out = tuple((one.name.removeprefix("/"), (_why_left_out(one),)) for one in parsed if one not in connected)
+    left_out = tuple((one.name.removeprefix("/"), (_why_left_out(one, parsed),)) for one in parsed if one not in connected)
     subnets = tuple(_subnet(key, imported[key].subnet) for key in used)
     topology = TopologyDraft(topology_name(name), tuple(heading), subnets, drafts, left_out)
     kept = {one.name.removeprefix("/"): members[one.name.removeprefix("/")] for one in connected}
@@ -150,8 +151,12 @@ def _known_networks(container: _Container, networks: Mapping[str, _Network]) -> 
     return tuple(sorted(key for key in container.settings.networks or {} if key in networks))
 
 
-def _why_left_out(container: _Container) -> str:
+def _why_left_out(container: _Container, others: Iterable[_Container]) -> str:
     mode = container.host.mode or "none"
+    kind, _, identity = mode.partition(":")
+    owner = next((one.name.removeprefix("/") for one in others if one.identity == identity), "") if kind == "container" else ""
+    if owner:
+        return f"runs in the network of {owner}, which it joined when it started; restart it after {owner}"
     return f"is in no network of the engine's (network mode {mode})"
 
 

@@ -18,7 +18,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Self
+from typing import Self, TypeVar
 
 from reconciler.errors import HostError, LeftoverError, NetctlError, translating
 from reconciler.fleet.local import start_local_worker
@@ -33,9 +33,12 @@ from reconciler.probes.model import Opened, Probe, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
+from reconciler.state.starts import StartAnswer
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker import protocol
 from reconciler.worker.protocol import PATIENCE_S, Introduction
+
+T = TypeVar("T")
 
 OWN_FILES, FILES_EACH = 48, 8
 """Open files of a controller: its own, and those for each worker (its streams, its messages, and more during its start)."""
@@ -368,6 +371,10 @@ class Fleet:
         """By host, what the firewalls have counted."""
         return self._hosts.run(lambda session: session.call(protocol.ReadTraffic()))
 
+    def answer_starts(self, answers: Mapping[str, tuple[StartAnswer, ...]]) -> None:
+        """Answer, by host, containers that wait for their network."""
+        self._hosts.run(lambda session: session.call(protocol.AnswerStarts(answers=answers[session.target.host])), answers)
+
     # --- verification -----------------------------------------------------------------------------------------------
 
     def probe(self, probes: tuple[Probe, ...]) -> tuple[Result, ...]:
@@ -385,6 +392,10 @@ class Fleet:
                 self._hosts.run(lambda session: session.call(protocol.CloseListeners()))
         queues = {host: iter(results) for host, results in found.items()}
         return tuple(next(queues[probe.host]) for probe in probes if probe.host in queues)
+
+    def call(self, action: Callable[[Session], T], hosts: Iterable[str]) -> dict[str, T]:
+        """Run an action on these hosts at once; by host its result."""
+        return self._hosts.run(action, hosts)
 
 
 def _forget(session: Session) -> None:

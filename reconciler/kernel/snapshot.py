@@ -14,6 +14,8 @@ from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.engine import read_containers, read_holders
 from reconciler.kernel.engines.hosts_files import read_hosts_files
+from reconciler.kernel.names.resolv_confs import read_resolv_confs
+from reconciler.kernel.names.resolvers import read_names, read_resolvers
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netfilter.iptables import read_docker_user
 from reconciler.kernel.netlink.dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
@@ -24,6 +26,7 @@ from reconciler.kernel.openvswitch.read import read_switches
 from reconciler.kernel.processes.commands import read_processes
 from reconciler.kernel.processes.dhcp_clients import read_dhcp_clients
 from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls
+from reconciler.kernel.starts.records import read_starts
 from reconciler.kernel.uplink.move import read_uplinks
 from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
 from reconciler.state.container_spec import OWN
@@ -31,6 +34,7 @@ from reconciler.state.members import Member, Selector, settle
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, container_of, is_container_netns, is_lab_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, HolderInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
+from reconciler.state.starts import WaitingStart
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.state.steps.step import Step
 from reconciler.state.uapi import LOOPBACK
@@ -72,6 +76,7 @@ def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
 
 def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     context = namespaces.context
+    starting = () if context.is_lab_world else _read_starting(context)  # before the containers, which then are among these
     containers, chosen = settle_members(_read_containers(context, interest))
     everyones, _ = namespaces.read_mounted()
     holders = _read_holders(context, interest)
@@ -101,6 +106,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         mounted=mounted,
         containers=containers,
         members=chosen,
+        starting=starting,
         holders=holders,
         hosts={} if context.is_lab_world else read_hosts_files(context, mounted),
         remembered=remembered,
@@ -117,7 +123,15 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         iptables=read_docker_user(namespaces)[1],
         uplinks=read_uplinks(context, own.get(HOST, {})),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
+        resolvers=read_resolvers(context),
+        names=read_names(context),
+        resolv_confs=read_resolv_confs(context, containers, holders),
     )
+
+
+def _read_starting(context: KernelContext) -> tuple[WaitingStart, ...]:
+    """The starts that wait, and that the topology has not answered."""
+    return tuple(start.waiting for start in read_starts() if start.waits and context.topology not in start.answered)
 
 
 def find_own_pids(

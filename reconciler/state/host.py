@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Literal, TypeVar
 
@@ -11,6 +11,7 @@ from reconciler.state.foreign import ForeignResource, HostPortRange, PortRange
 from reconciler.state.members import Member
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
+from reconciler.state.starts import WaitingStart
 
 T = TypeVar("T")
 
@@ -141,6 +142,10 @@ class HostFacts:
     foreign: tuple[ForeignResource, ...] = ()
     members: tuple[Member, ...] = ()
     """The containers of other programs that the file names by labels."""
+    starting: tuple[WaitingStart, ...] = field(default=(), compare=False)
+    """Containers of other programs that wait for their network, and that the topology has not answered."""
+    has_silent_engine: bool = field(default=False, compare=False)
+    """Whether an engine cannot be asked, because containers of it start before it answers, as at boot."""
     has_dhcp_client: bool = True
     links: tuple[LinkFacts, ...] = ()
     """The links of the host itself."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from reconciler.state.naming import RESERVED_NAMES
 
+COMPOSE_PREFIX = "com.docker.compose."
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
@@ -97,6 +98,14 @@ def name_of(origin: str, number: int, engine_name: str) -> str:
         return f"{origin}-{number}"
     label = re.sub(r"[^a-z0-9]+", "-", engine_name.lower())
     return (label if label not in RESERVED_NAMES else f"{origin}-{label}")[:NAME_MAX].strip("-")
+
+
+def is_from_image(labels: Mapping[str, str], image_labels: Mapping[str, str]) -> bool:
+    """Whether a container has all its labels of Compose from its image, so that Compose has not created it.
+
+    A container inherits the labels of its image. Compose's own hash of the configuration differs from any that an image has.
+    """
+    return all(image_labels.get(key) == value for key, value in labels.items() if key.startswith(COMPOSE_PREFIX))
 
 
 def settle(

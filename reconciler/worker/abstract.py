@@ -11,6 +11,8 @@ from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.snapshot import Snapshot
+from reconciler.state.starts import StartAnswer
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 
 if TYPE_CHECKING:
@@ -71,6 +73,15 @@ class Machine(Protocol):
 
     def read_traffic(self) -> tuple[TrafficCount, ...]:
         """What the firewall has counted."""
+
+    def answer_starts(self, answers: Sequence[StartAnswer]) -> None:
+        """Answer containers that wait for their network."""
+
+    def start_trace(self, request: TraceRequest) -> None:
+        """Follow packets; HostError if the kernel cannot."""
+
+    def finish_trace(self) -> tuple[TraceEvent, ...]:
+        """End the trace; what was seen, and nothing if none runs."""
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Store the topology's other hosts."""

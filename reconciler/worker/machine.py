@@ -23,11 +23,14 @@ from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot, reuse
+from reconciler.state.starts import StartAnswer
 from reconciler.state.steps.namespaces import NetnsAdd
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.protocol import Hello, Introduction
 
 if TYPE_CHECKING:
+    from reconciler.kernel.netfilter.trace import Tracer
     from reconciler.probes.run import Prober
 
 
@@ -75,6 +78,8 @@ class KernelMachine:
         self._host = KernelHost(self._namespaces)
         self._lock = HostLock(context)
         self._prober: Prober | None = None
+        self._tracer: Tracer | None = None
+        self._flows_traced: tuple[TraceEvent, ...] = ()
         self._exists = True
         self._is_resting = False
         self._remembers = False
@@ -121,6 +126,13 @@ class KernelMachine:
         from reconciler.kernel.netfilter.nft import read_traffic
 
         return self._namespaces.run(HOST, lambda: read_traffic(self._context.topology)) if self._exists else ()
+
+    def answer_starts(self, answers: Sequence[StartAnswer]) -> None:
+        """Answer containers that wait for their network."""
+        from reconciler.kernel.starts.records import write_answer
+
+        for answer in answers:
+            write_answer(self._context.topology, answer)
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Store the topology's other hosts in place of the previous ones."""
@@ -212,6 +224,7 @@ class KernelMachine:
         from reconciler.kernel.engines.engine import check_containers
         from reconciler.kernel.facts.capabilities import check_link_kinds, check_settings
         from reconciler.kernel.facts.foreign_routes import check_routes, check_uplinks
+        from reconciler.kernel.names.resolvers import check_resolvers
         from reconciler.kernel.netfilter.nft import remember_programs
         from reconciler.kernel.processes.commands import check_programs
 
@@ -223,6 +236,7 @@ class KernelMachine:
         check_uplinks(self._namespaces, steps)
         check_containers(self._context, steps)
         check_programs(steps)
+        check_resolvers(steps)
         if any(isinstance(step, NetnsAdd) for step in steps):
             remember_programs(self._context.topology)
 
@@ -246,3 +260,22 @@ class KernelMachine:
         if self._prober is None:
             self._prober = Prober(self._namespaces.path, self._context.topology)
         return self._prober
+
+    def start_trace(self, request: TraceRequest) -> None:
+        """Follow packets; HostError if the kernel cannot."""
+        from reconciler.kernel.netfilter.trace import Tracer
+
+        self.finish_trace()
+        self._flows_traced = self._trace_frames(request)
+        self._tracer = self._namespaces.run(HOST, lambda: Tracer(self._context.topology, request))
+
+    def finish_trace(self) -> tuple[TraceEvent, ...]:
+        """End the trace; what was seen, and nothing if none runs."""
+        tracer, self._tracer = self._tracer, None
+        return (*self._namespaces.run(HOST, tracer.finish), *self._flows_traced) if tracer else ()
+
+    def _trace_frames(self, request: TraceRequest) -> tuple[TraceEvent, ...]:
+        from reconciler.kernel.openvswitch.openflow import trace_frame
+
+        url = self._context.openvswitch
+        return tuple(event for frame in request.frames for event in trace_frame(url, frame)) if request.frames else ()

@@ -22,6 +22,8 @@ from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
 from reconciler.state.members import Selector
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
+from reconciler.state.starts import StartAnswer
+from reconciler.state.trace import TraceEvent, TraceRequest
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack
@@ -244,6 +246,13 @@ class ReadTraffic(Request[tuple[TrafficCount, ...]]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerStarts(Request[None]):
+    """Answer containers that wait for their network; they then run their programs."""
+
+    answers: tuple[StartAnswer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenListeners(Request[model.Opened]):
     """Open these listeners, until `CloseListeners` (`probes.run`)."""
 
@@ -259,6 +268,19 @@ class RunProbes(Request[tuple[model.Result, ...]]):
     timeout_s: ClassVar[float | None] = None
     probes: tuple[model.Probe, ...]
     opened: model.Opened
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartTrace(Request[None]):
+    """Follow these packets, until `FinishTrace`."""
+
+    trace: TraceRequest
+
+
+class FinishTrace(Request[tuple[TraceEvent, ...]]):
+    """End the trace; what was seen."""
+
+    answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
 
 
 class CloseListeners(Request[None]):
@@ -295,8 +317,11 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     Forget,
     Count,
     ReadTraffic,
+    AnswerStarts,
     OpenListeners,
     RunProbes,
+    StartTrace,
+    FinishTrace,
     CloseListeners,
     Release,
     Rest,

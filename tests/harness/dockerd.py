@@ -81,15 +81,16 @@ def running_dockerd() -> Iterator[Dockerd]:
 
 
 @contextmanager
-def dockerd_in(netns: str, *options: str, enter: Sequence[str] = ()) -> Iterator[Dockerd]:
+def dockerd_in(netns: str, *options: str, enter: Sequence[str] = (), config: Path | None = None) -> Iterator[Dockerd]:
     """A daemon in the namespace called `netns`, with the busybox image loaded. `options` go to dockerd.
 
-    `enter` is a command that leads there and to more, such as a machine's processes and mounts.
+    `enter` is a command that leads there and to more, such as a machine's processes and mounts. `config` is its file.
     """
     # A socket's path may have 107 bytes at most, so the directory stands at a short one.
     root = Path(tempfile.mkdtemp(prefix="t-dockerd-"))
     daemon = Dockerd(f"unix://{root}/docker.sock", netns, root, tuple(enter or ("nsenter", f"--net=/run/netns/{netns}")), options)
-    (root / "none.json").write_text("{}")  # not the configuration of the machine's own dockerd
+    text = config.read_text() if config else "{}"  # not the configuration of the machine's own dockerd
+    (root / "daemon.json").write_text(text)
     try:
         daemon.start()
         import_image(["docker", "-H", daemon.url])
@@ -108,7 +109,7 @@ def _command(daemon: Dockerd, options: tuple[str, ...]) -> list[str]:
     # `ip netns exec` would remount /sys and hide the cgroups. When the tests die, dockerd gets a signal and ends.
     words = ["setpriv", "--pdeathsig=TERM", *daemon.enter, "dockerd", "-H", daemon.url]
     words += ["--data-root", f"{root}/data", "--exec-root", f"{root}/exec", "--pidfile", f"{root}/pid"]
-    words += ["--config-file", f"{root}/none.json", "--storage-driver", "vfs", "--containerd-namespace", daemon.netns]
+    words += ["--config-file", f"{root}/daemon.json", "--storage-driver", "vfs", "--containerd-namespace", daemon.netns]
     return [*words, "--exec-opt", "native.cgroupdriver=cgroupfs", *options]
 
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.kernel.engines.docker_connection import DockerConnection, EngineError
-from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
+from reconciler.kernel.engines.docker_connection import NOT_FOUND, EngineError
+from reconciler.kernel.engines.docker_containers import Listed, existing_info, parse_labels, parse_listed
+from reconciler.kernel.engines.docker_starts import DockerStarts, with_starts
 from reconciler.kernel.engines.hosts_files import read_lines, write_lines
+from reconciler.kernel.starts.records import forget_gone
 from reconciler.state.container_spec import HOLDER, LOST, OWN, PARKED
 from reconciler.state.engines import ENGINES
 from reconciler.state.engines.docker import create_body, holder_body
@@ -45,14 +46,14 @@ from reconciler.state.steps.containers import ContainerCreate, HolderCreate, Hos
 if TYPE_CHECKING:
     from docker import APIClient
 
-NOT_FOUND, CONFLICT = 404, 409  # HTTP status
+CONFLICT = 409  # HTTP status
 STOP_TIMEOUT_S = 10
 """The time that a container may take to end before it is killed: the default of `docker stop`."""
 ANSWER_MAX_BYTES = 1 << 20
 """The limit of the answer to whether there is anything; the rest is not read."""
 
 
-class DockerEngine(DockerConnection):
+class DockerEngine(DockerStarts):
     """An engine with Docker's API, for one topology on one host. Threads may share it."""
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -65,6 +66,8 @@ class DockerEngine(DockerConnection):
         """
         if not self._path.startswith("/"):
             return False
+        if self.is_silent:
+            return any(self._is_the_topologys(one.name, one.labels) for one in self._read_listed())
         filters = quote(json.dumps({"label": [f"{TOPOLOGY_LABEL}={self._topology}"]}))
         question = f"GET /containers/json?all=true&filters={filters} HTTP/1.0\r\nHost: engine\r\n\r\n"
         try:
@@ -94,7 +97,7 @@ class DockerEngine(DockerConnection):
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
 
     def _own_of(self, listed: Listed, holders: Mapping[str, str]) -> ContainerInfo:
-        pid = self._read_pid(listed.identity) if listed.state == "running" else 0
+        pid = self._read_pid(listed) if listed.state == "running" else 0
         network, share = self._network_of(listed, holders)
         return ContainerInfo(
             runtime=self._runtime,
@@ -109,40 +112,29 @@ class DockerEngine(DockerConnection):
             share=share,
         )
 
-    def _existing_of(
-        self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]
-    ) -> Iterator[ContainerInfo]:
+    def _existing_of(self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]) -> list[ContainerInfo]:
         """What a container of another program is in the file: seldom anything, and seldom more than one thing."""
         roles: list[tuple[str, Member | None]] = [(names[listed.name], None)] if listed.name in names else []
-        roles += [(one.name, one) for one in find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)]
-        pid = self._read_pid(listed.identity) if roles and listed.state == "running" else 0
-        for name, member in roles:
-            yield ContainerInfo(
-                runtime=self._runtime,
-                container=name,
-                engine_name=listed.name,
-                spec=None,
-                running=pid > 0,
-                pid=pid,
-                existing=True,
-                networks=listed.networks,
-                # It may have ended since it was listed.
-                member=replace(member, state="exited") if member and member.is_running and not pid else member,
-            )
+        members = find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)
+        roles += [(one.name, one) for one in members if not (selectors[one.origin].is_service and self._is_from_image(listed))]
+        pid = self._read_pid(listed) if roles and listed.state == "running" else 0
+        return [existing_info(self._runtime, listed, name, member, pid) for name, member in roles]
 
     def read_holders(self) -> tuple[HolderInfo, ...]:
         """The topology's holders on this host that are not parked."""
         found = []
         for listed in self._own_holders(self._read_listed()):
-            pid, hosts = self._read_holder(listed.identity) if listed.state == "running" else (0, ())
+            pid, hosts = self._read_holder(listed) if listed.state == "running" else (0, ())
             found.append(HolderInfo(self._runtime, listed.labels[NAME_LABEL], listed.name, listed.holder_spec, pid, hosts))
         return tuple(found)
 
-    def _read_holder(self, identity: str) -> tuple[int, tuple[str, ...]]:
+    def _read_holder(self, listed: Listed) -> tuple[int, tuple[str, ...]]:
         """The process of a holder, 0 if it has just ended, and the lines of its /etc/hosts."""
+        if listed.pid is not None:
+            return listed.pid, read_lines(Path(listed.hosts_path)) if listed.pid else ()
         try:
             with self._asking():
-                shown = self._inspect(identity)
+                shown = self._inspect(listed.identity)
                 pid, path = int(shown["State"]["Pid"]), Path(str(shown["HostsPath"]))
         except EngineError as error:
             if error.status == NOT_FOUND:
@@ -179,13 +171,22 @@ class DockerEngine(DockerConnection):
         return tuple((one.name, one.state) for one in listed if not self._is_the_topologys(one.name, one.labels))
 
     def _read_listed(self) -> tuple[Listed, ...]:
-        with self._asking() as client:
-            return tuple([parse_listed(item) for item in client.containers(all=True)])
+        if not (listed := self._read_stored()):
+            with self._asking() as client:
+                listed = tuple([parse_listed(item) for item in client.containers(all=True)])
+        return with_starts(listed, self._read_starts())  # these are read last, because what they say is newer
 
-    def _read_pid(self, identity: str) -> int:
+    def forget_starts(self) -> None:
+        """Delete the records of starts of containers that are gone."""
+        if self._read_starts():
+            forget_gone({listed.identity for listed in self._read_listed()})
+
+    def _read_pid(self, listed: Listed) -> int:
         """The first process of a container; 0 if it has none, or has just ended."""
+        if listed.pid is not None:
+            return listed.pid
         try:
-            return self._read_state(identity)[0]
+            return self._read_state(listed.identity)[0]
         except EngineError as error:
             if error.status == NOT_FOUND:
                 return 0

@@ -7,9 +7,10 @@ imported only if there is work for it.
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 """The exceptions of parsing an answer of unknown form."""
+NOT_FOUND = 404  # HTTP status
 ANSWER_TIMEOUT_S = 90
 NEXT_TIMEOUT_S = 10
 """The same after an engine has not answered, until it answers: a rollback asks it again, and must not take minutes."""
@@ -65,6 +67,8 @@ class DockerConnection:
         self._importing = threading.Lock()
         self._client: APIClient | None = None
         self._patience_s = ANSWER_TIMEOUT_S
+        self._image_labels: dict[str, Mapping[str, str]] = {}
+        """By an image's identity, its labels, which never change."""
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -176,6 +180,8 @@ def advise(runtime: str, words: str) -> str:
     """The advice for a message of a program that the engine needs; "" for all others."""
     if "container-init binary not found" in words:
         return "install it for `init: true`: apt-get install catatonit"
+    if re.search("task [0-9a-f]{64}: already exists", words):
+        return f"the engine ended while it started the container: remove that ({runtime} rm --force NAME), and apply again"
     if "OCI runtime" not in words:
         return ""
     if any(phrase in words.lower() for phrase in ("not found in $path", "no such file or directory", "that was not found")):

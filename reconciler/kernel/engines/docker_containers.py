@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.state.container_spec import PARKED, ContainerSpec, HolderSpec
+from reconciler.state.members import Member
+from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.spec_label import HOLDER_ROLE, ROLE_LABEL, SPEC_LABEL, parse_holder_spec, parse_spec
 
 NO_NETWORKS = ("none", "host")
@@ -26,6 +28,12 @@ class Listed:
     labels: Mapping[str, str]
     networks: tuple[str, ...] = ()
     """The engine's networks of the container."""
+    image: str = ""
+    """The identity of its image."""
+    pid: int | None = None
+    """Its first process, 0 without one; None if the engine has to be asked."""
+    hosts_path: str = ""
+    """The engine's own file for its /etc/hosts, if the engine has not to be asked."""
 
     @property
     def parked(self) -> bool:
@@ -48,6 +56,21 @@ class Listed:
         return parse_spec(self.labels.get(SPEC_LABEL, ""))
 
 
+def existing_info(runtime: str, listed: Listed, container: str, member: Member | None, pid: int) -> ContainerInfo:
+    """What another program's container is in the file. It may have ended since it was listed: `pid` is 0 then."""
+    return ContainerInfo(
+        runtime=runtime,
+        container=container,
+        engine_name=listed.name,
+        spec=None,
+        running=pid > 0,
+        pid=pid,
+        existing=True,
+        networks=listed.networks,
+        member=replace(member, state="exited") if member and member.is_running and not pid else member,
+    )
+
+
 def parse_listed(item: Mapping[str, Any]) -> Listed:
     """One entry of GET /containers/json."""
     names = [name.removeprefix("/") for name in item.get("Names") or ()]
@@ -61,6 +84,7 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
         str(item["State"]),
         parse_labels(item.get("Labels") or {}),
         tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
+        str(item.get("ImageID") or ""),
     )
 
 

@@ -121,6 +121,11 @@ def _holding_engine(context: KernelContext) -> DockerEngine:
     return engine
 
 
+def is_silent(context: KernelContext) -> bool:
+    """Whether an engine cannot be asked now, because containers of it start before it answers."""
+    return _holding_engine(context).is_silent
+
+
 def close_engines(context: KernelContext) -> None:
     """Close all connections to engines: a socket keeps the namespace alive in which it was opened."""
     for runtime in ENGINES:
@@ -146,6 +151,10 @@ def remove_parked(context: KernelContext) -> None:
     """After an apply succeeded on every host, or was rolled back on all: parked containers are no longer needed."""
     for runtime in ENGINES:
         engine = engine_of(context, runtime)
+        if isinstance(engine, DockerEngine):
+            engine.forget_starts()
+            if engine.is_silent:
+                continue
         if engine.holds_any():
             engine.remove_parked()
             if isinstance(engine, DockerEngine) and not engine.holds_any():

@@ -7,8 +7,12 @@ to it. Those stand below a mark, and netctl neither compares nor changes them.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
@@ -36,7 +40,7 @@ def read_lines(path: Path) -> tuple[str, ...]:
 def _read_parts(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The lines of the file before and after the mark; without a mark, all are before it."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
             lines = file.read(HOSTS_MAX_BYTES).decode("utf-8", "replace").replace("\0", "\ufffd").splitlines()
     except OSError:
         return (), ()
@@ -48,9 +52,35 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write the file, and keep it the same file, with the lines below the mark. HostError if it cannot be written."""
     try:
         text = "".join(f"{line}\n" for line in (*lines, HOSTS_END, *_read_parts(path)[1]))
-        path.write_text(text, encoding="utf-8")
+        with os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT), "wb") as file:
+            _replace(file, text.encode())
     except OSError as error:
-        raise HostError(f"cannot write the hosts file {path}: {error.strerror}") from error
+        raise HostError(f"cannot write the hosts file {path}: {error.strerror}", _advise(error)) from error
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a regular file. OSError for a link, which could lead to any file of the host, and for all else that is none."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no regular file")
+
+
+def _replace(file: BinaryIO, data: bytes) -> None:
+    """Replace what the open file has. On a full disk, it keeps what it has."""
+    before = os.fstat(file.fileno()).st_size
+    try:
+        os.posix_fallocate(file.fileno(), 0, len(data))
+    except OSError:
+        file.truncate(before)
+        raise
+    file.write(data)
+    file.truncate(len(data))
+
+
+def _advise(error: OSError) -> str:
+    return "free space there, and apply again" if error.errno == errno.ENOSPC else "remove what stands there, and apply again"
 
 
 def write_hosts_file(context: KernelContext, container: str, lines: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ class Cause(StrEnum):
     NAMESPACE = "namespace"
     HOSTS = "hosts file"
     ENGINE = "engine"
+    START = "start of a container"
     COMMAND = "command"
     FILE = "file"
     CONTROL = "control"

@@ -18,6 +18,7 @@ from typing import Literal, cast
 
 from reconciler.errors import SHORT_OF_MEMORY
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.engines.engine import is_silent
 from reconciler.kernel.facts.egress import choose_uplinks
 from reconciler.kernel.facts.foreign import (
     find_containers,
@@ -30,6 +31,7 @@ from reconciler.kernel.facts.foreign import (
     find_routes,
     find_shared,
     is_own,
+    without_resolvers,
 )
 from reconciler.kernel.facts.listeners import ListeningSocket, read_listeners
 from reconciler.kernel.netfilter.foreign_drops import find_drops, find_legacy_drops
@@ -87,6 +89,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         leases=derived.leases,
         foreign=foreign,
         members=snapshot.members,
+        starting=snapshot.starting,
+        has_silent_engine=is_silent(context),
         has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
         missing=missing,
@@ -116,6 +120,8 @@ def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interes
         has_ipv6=IPV6_SETTINGS.exists(),
         foreign=found,
         members=snapshot.members,
+        starting=snapshot.starting,
+        has_silent_engine=is_silent(context),
         missing=missing,
         fast_path=not missing and not slow,
         fast_path_fault=slow,
@@ -142,7 +148,11 @@ def read_foreign(
     foreign = (
         *find_routes(snapshot),
         *find_links(snapshot),
-        *(listener for listener in find_listeners(listeners) if listener.port not in proxied),
+        *(
+            listener
+            for listener in find_listeners(without_resolvers(listeners, snapshot.resolvers))
+            if listener.port not in proxied
+        ),
         *published,
         *ports,
         *drops,

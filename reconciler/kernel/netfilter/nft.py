@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.errors import SHORT_OF_MEMORY, HostError
 from reconciler.kernel.namespaces import leave_for_new, run_in_thread
-from reconciler.kernel.netfilter.table_dump import Structure, TableDump, TableReader
+from reconciler.kernel.netfilter.table_dump import Structure, TableDump, TableReader, names_of_difference
 from reconciler.kinds.firewall.element_text import is_element
 from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
 from reconciler.state.snapshot import TableInfo
@@ -66,6 +66,16 @@ class NftSession:
             return self._command(join_commands(steps))
         finally:
             self._set_dry_run(self._context, False)
+
+    def list_rules(self, family: str, table: str, chain: str) -> dict[int, str]:
+        """The text of a chain's rules by their handles; none if the chain cannot be listed."""
+        self._nft.set_handle_output(True)
+        try:
+            status, text, _ = self._nft.cmd(f"list chain {family} {table} {chain}")
+        finally:
+            self._nft.set_handle_output(False)
+        found = re.findall(r"^\t\t(\S.*?) # handle (\d+)$", str(text), re.MULTILINE) if status == 0 else []
+        return {int(handle): words for words, handle in found}
 
     def _find_fault(self, steps: Sequence[NftCommand]) -> tuple[NftCommand, str]:
         """The step that makes the transaction fail, by bisection: libnftables 1.0.6 shows the wrong line of a text."""
@@ -154,8 +164,11 @@ def read_traffic(topology: str) -> tuple[TrafficCount, ...]:
 def _table_info(family: str, name: str, topology: str, dump: TableDump) -> TableInfo:
     """The table as netctl sees it. An element outside of the grammar is foreign; only a new table removes it."""
     elements = tuple(element for element in dump.elements if is_element(family, *element))
-    intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
-    return TableInfo(family, name, intact, elements, dump.hooks)
+    program = read_program(family, topology)
+    intact = len(elements) == len(dump.elements) and dump.structure == program
+    strange = {f"set {element[0]}" for element in set(dump.elements) - set(elements)}
+    changed = () if intact else tuple(sorted({*strange, *names_of_difference(dump.structure, program)}))
+    return TableInfo(family, name, intact, elements, dump.hooks, changed)
 
 
 _programs: dict[tuple[str, str], Structure] = {}

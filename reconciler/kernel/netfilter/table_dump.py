@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.base_chains import devices_of, parse_hook
@@ -72,7 +73,7 @@ DROP = 0  # NF_DROP in linux/netfilter.h
 IP_HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 HOOKS = {"arp": ("input", "output", "forward"), "netdev": ("ingress", "egress")}
 """The names of hooks by their numbers, for families that differ from IP (linux/netfilter.h, netfilter_arp.h)."""
-RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
+RULE_TABLE, RULE_CHAIN, RULE_HANDLE, RULE_EXPRESSIONS = 1, 2, 3, 4
 
 SAME_STRUCTURE = {
     GETTABLE: (TABLE_FLAGS,),
@@ -83,6 +84,17 @@ SAME_STRUCTURE = {
 """The attributes of each object that identify a table: no handles, uses and comments, which differ between equal ones."""
 
 Structure = frozenset[tuple[object, ...]]
+
+
+NAMED = {GETCHAIN: "chain", GETRULE: "chain", GETSET: "set"}
+"""The word for what an object of a structure is, or is in; its name is the first attribute."""
+
+
+def names_of_difference(one: Structure, other: Structure) -> frozenset[str]:
+    """The chains and sets in which two tables differ: `chain ours`. Anonymous sets belong to the rules that use them."""
+    found = (each for each in one ^ other if each[0] in NAMED and isinstance(each[1], bytes))
+    named = ((NAMED[cast("int", each[0])], text_of_name(cast("bytes", each[1]))) for each in found)
+    return frozenset(f"{word} {name}" for word, name in named if not name.startswith("__"))
 
 
 class _ChangedError(Exception):
@@ -175,6 +187,13 @@ class TableReader:
 
     def read_rules(self, chain: ChainInfo) -> tuple[bytes, ...]:
         """The expressions of each rule of a chain, in order. HostError if they cannot be read."""
+        return self._read_of_rules(chain, RULE_EXPRESSIONS)
+
+    def read_handles(self, chain: ChainInfo) -> tuple[int, ...]:
+        """The handle of each rule of a chain, in order. HostError if they cannot be read."""
+        return tuple(int.from_bytes(handle) for handle in self._read_of_rules(chain, RULE_HANDLE))
+
+    def _read_of_rules(self, chain: ChainInfo, wanted: int) -> tuple[bytes, ...]:
         owner = attribute(RULE_TABLE, chain.table.encode() + b"\0") + attribute(RULE_CHAIN, chain.name.encode() + b"\0")
         for _ in range(TRIES):
             self._generation = None
@@ -186,7 +205,7 @@ class TableReader:
                 raise HostError(f"cannot read the nftables chain {chain.name}: {error.strerror or error}") from error
             # A kernel before 4.10 returns the rules of the whole table.
             mine = (rule for rule in rules if text_of_name(bytes(rule[RULE_CHAIN])) == chain.name)
-            return tuple(bytes(rule.get(RULE_EXPRESSIONS, b"")) for rule in mine)
+            return tuple(bytes(rule.get(wanted, b"")) for rule in mine)
         raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
 
     def read_keys(self, family: str, table: str, name: str) -> tuple[bytes, ...]:

@@ -18,9 +18,11 @@ from reconciler.kernel.openvswitch.ovsdb import is_there
 from reconciler.state.snapshot import OvsFlowInfo
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete, FragmentsSet
 from reconciler.state.steps.step import Step, StepError
+from reconciler.state.trace import OPENFLOW, TracedFrame, TraceEvent
 
 TIMEOUT_S = 10
-TOOL = "ovs-ofctl"
+TOOL, CONTROL_TOOL = "ovs-ofctl", "ovs-appctl"
+_TRACED = re.compile(r"\s*(\d+)\. (.*?)priority (\d+)", re.ASCII)
 _LINE = re.compile(r"\s*cookie=0x[0-9a-f]+, (.*\S)?\s*actions=(.*)", re.ASCII)
 
 
@@ -45,6 +47,18 @@ def read_flows(url: str, bridge: str, cookie: int) -> Iterator[OvsFlowInfo]:
 def read_fragments(url: str, bridge: str) -> str:
     """How the bridge's rules see fragments, in a word of `ovs-ofctl set-frags`. HostError if it does not answer."""
     return _run(("get-frags", bridge_socket(url, bridge)), "").strip()
+
+
+def trace_frame(url: str, frame: TracedFrame) -> Iterator[TraceEvent]:
+    """The flows that a frame would match (ovs-vswitchd(8), ofproto/trace). HostError if the switch does not answer."""
+    control = next(iter(sorted(Path(url.removeprefix("unix:")).parent.glob("ovs-vswitchd.*.ctl"))), None)
+    if control is None:
+        raise HostError("ovs-vswitchd has no control socket", "is it running?")
+    for line in _run(("-t", str(control), "ofproto/trace", frame.bridge, frame.flow), "", CONTROL_TOOL).splitlines():
+        if found := _TRACED.match(line):
+            yield TraceEvent(
+                family=OPENFLOW, table=frame.bridge, chain=found[1], number=int(found[3]), verdict="", text=found[2].rstrip(", ")
+            )
 
 
 def parse_flow(bridge: str, line: str) -> OvsFlowInfo | None:
@@ -98,13 +112,13 @@ def render_mod(step: FlowAdd | FlowDelete) -> str:
     return line
 
 
-def _run(words: Sequence[str], text: str) -> str:
+def _run(words: Sequence[str], text: str, tool: str = TOOL) -> str:
     try:
-        done = subprocess.run([TOOL, *words], input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run([tool, *words], input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except FileNotFoundError as error:
-        raise HostError(f"the command {TOOL} is missing", "apt-get install openvswitch-switch") from error
+        raise HostError(f"the command {tool} is missing", "apt-get install openvswitch-switch") from error
     except subprocess.TimeoutExpired as error:
-        raise HostError(f"{TOOL} has no answer after {TIMEOUT_S} s", "is ovs-vswitchd running?") from error
+        raise HostError(f"{tool} has no answer after {TIMEOUT_S} s", "is ovs-vswitchd running?") from error
     if done.returncode:
-        raise HostError(f"{TOOL}: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}")
+        raise HostError(f"{tool}: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}")
     return done.stdout

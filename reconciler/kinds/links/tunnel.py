@@ -30,6 +30,8 @@ class Encapsulation:
     """Of IP, by nft's name."""
     port: int = 0
     """The usual destination port; 0 if the protocol has none."""
+    header_bytes: int = 0
+    """What stands between the IP header and the frame inside."""
     sets: Mapping[str, SetSpec] = field(default_factory=dict)
     """The sets of the table `inet` that the conditions look into."""
     received: tuple[str, ...] = ()
@@ -55,6 +57,10 @@ class Tunnel(BridgePort):
 
     local: str
     port_options: Options = TUNNEL_PORT
+
+    @property
+    def label(self) -> str:
+        return f"{self.title} {self.name}"
 
     @property
     def is_usual(self) -> bool:

@@ -93,6 +93,7 @@ class Vxlan(Tunnel):
     encapsulation = Encapsulation(
         protocol="udp",
         port=USUAL_PORT,
+        header_bytes=8 + 8,  # UDP, VXLAN
         sets={
             "vxlan_ports": SetSpec(VxlanPort, ("inet_service",)),
             "vteps4": SetSpec(VxlanSender, ("ipv4_addr", "ipv4_addr", "inet_service")),

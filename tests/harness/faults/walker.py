@@ -7,6 +7,8 @@ and file by file. Trials are many and wait for the kernel most of the time, so s
 from __future__ import annotations
 
 import multiprocessing
+import os
+import random
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -127,6 +129,12 @@ def choose(way: Sequence[str]) -> list[int]:
     """
     pairs = list(zip(way, (*way[1:], ""), strict=True))
     return sorted({pair: number for number, pair in reversed(list(enumerate(pairs, 1)))}.values())
+
+
+def draw(way: Sequence[str]) -> list[int]:
+    """The number of every second operation, from the first or from the second one by lot; with EVERY_KILL=1 of each."""
+    first, stride = (1, 1) if os.environ.get("EVERY_KILL") else (random.choice((1, 2)), 2)
+    return list(range(first, len(way) + 1, stride))
 
 
 def try_all(folder: Path, trials: Sequence[Trial]) -> str:

@@ -97,6 +97,11 @@ class ComposeWorld:
         self.daemon.docker("network", "prune", "--force")
 
     def reboot(self) -> None:
+        """A loss of power, and the start of the engine after it."""
+        self.cut_power()
+        self.daemon.start()
+
+    def cut_power(self) -> None:
         """What a loss of power leaves: the data of the engine and the files, no process, no link, no rule, an empty /run."""
         names = self.daemon.docker("ps", "--quiet").split()
         pids = [int(self.daemon.docker("inspect", "--format", "{{.State.Pid}}", name)) for name in names]
@@ -115,4 +120,3 @@ class ComposeWorld:
                 self.run_elsewhere("umount", "--lazy", line.split()[1])
         shutil.rmtree(self.daemon.root / "exec", ignore_errors=True)
         (self.daemon.root / "pid").unlink(missing_ok=True)
-        self.daemon.start()

@@ -34,7 +34,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(word or "empty" for word in way))
 def test_killed_at_every_step(way: tuple[str, str, str, str], tmp_path: Path) -> None:
-    """SIGKILL after each operation on the kernel or on the file, and the next apply or destroy gets there."""
+    """SIGKILL after every second operation on the kernel or on the file, and the next apply or destroy gets there."""
     trials = list(plan_trials(tmp_path, *way))
     assert len(trials) > 5
     wrong = try_all(tmp_path, trials)

@@ -46,10 +46,11 @@ def test_a_foreign_racer(furnished: Machine) -> None:
         racer.kill(signal.SIGKILL)
         racer.wait()
         ended[done.status] += 1
-        assert done.status in {0, 3, 4, 5}, f"{told}: {done.err}"
+        inside = done.status == 1 and "changed during the apply" in done.err  # as a container's root would
+        assert inside or done.status in {0, 3, 4, 5}, f"{told}: {done.err}"
         after, _ = quick_netctl(furnished, "apply", "-q", file)
         assert after.status == 0, f"{told}: {after.err}"
         after, _ = quick_netctl(furnished, "diff", file)
         assert after.status == 0, f"{told}: {after.out}{after.err}"
-    assert ended[0] + ended[4] + ended[5] > 0, "the racer never met an apply"
+    assert ended[0] + ended[1] + ended[4] + ended[5] > 0, "the racer never met an apply"
     print(f"{ROUNDS} rounds of a foreign racer, seed {seed}: {dict(ended)}")

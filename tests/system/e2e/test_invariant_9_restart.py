@@ -22,7 +22,7 @@ def test_a_command_that_ends_at_once(furnished: Machine) -> None:
     done = furnished.netctl("apply", file)
     assert done.status == 1
     assert "warning: one: container job: command sh -c echo no such table; exit 3 has ended" in done.err
-    assert "changes its own network" not in done.err
+    assert "changed during the apply" not in done.err
     named = done.err.split("read its output in ")[1].split()[0]
     assert furnished.sh(f"cat {named}") == "no such table\n"
 

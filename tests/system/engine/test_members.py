@@ -85,7 +85,8 @@ def test_a_service_is_scaled(dockerd: Dockerd, write: Write) -> None:
     found = [address(dockerd, name) for name in names]
     assert found[0] == one
     assert len({*found, ""}) == 4
-    assert [int(one.split(".")[3]) - int(found[0].split(".")[3]) for one in found] == [0, 1, 2]
+    # One after the other, from where the name of the topology leads to; after the last address (254) follows the first (128).
+    assert [(int(one.split(".")[3]) - int(found[0].split(".")[3])) % 127 for one in found] == [0, 1, 2]
     assert run_netctl("diff", path).status == 0
     verified = run_netctl("verify", path)
     assert verified.status == 0, verified.out
@@ -180,6 +181,25 @@ def test_labels_and_one_offs(dockerd: Dockerd, write: Write) -> None:
     assert not address(dockerd, "shelf-b")
 
 
+def test_labels_of_an_image_make_no_member(dockerd: Dockerd, write: Write, tmp_path: Path) -> None:
+    """A foreign image with a service's labels does not take its address; a container that Compose makes of that image is one."""
+    labels = "".join(f" com.docker.compose.{key}={value}" for key, value in {"project": "shop", "service": "db"}.items())
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nLABEL{labels} com.docker.compose.container-number=1\n")
+    dockerd.docker("build", "--tag", "foreign", str(tmp_path))
+    path = write(WEB + DB)
+    run(dockerd, "web", 1)
+    run(dockerd, "db", 1)
+    dockerd.docker("run", "--detach", "--network", "none", "--name", "a-foreign", "foreign", "sleep", "1000")
+    dockerd.docker("run", "--detach", "--name", "b-foreign", "foreign", "sleep", "1000")
+    assert run_netctl("apply", path).status == 0
+    assert (address(dockerd, "shop-db-1"), address(dockerd, "a-foreign")) == ("10.45.0.20", "")
+    dockerd.docker("rm", "--force", "shop-db-1")
+    created = ("--label", "com.docker.compose.project=shop", "--label", "com.docker.compose.config-hash=1234")
+    dockerd.docker("run", "--detach", "--network", "none", "--name", "shop-db-1", *created, "foreign", "sleep", "1000")
+    assert run_netctl("apply", path).status == 0
+    assert (address(dockerd, "shop-db-1"), address(dockerd, "a-foreign")) == ("10.45.0.20", "")
+
+
 def test_one_container_of_two(dockerd: Dockerd, write: Write) -> None:
     """Two parts of a file cannot have one container: the second is refused with its line, and the first is named."""
     path = write(WEB)
@@ -213,7 +233,9 @@ def test_one_that_is_restarted_during_an_apply(dockerd: Dockerd, write: Write) -
         finally:
             ends.set()
         restarting.result()
-    assert [one.status for one in outcomes] == [0] * 6, [one.err for one in outcomes]
+    # A restart between the last step and the last reading leaves a network that is not as the file says.
+    assert all(one.status == 0 or "changed during the apply" in one.err for one in outcomes), [one.err for one in outcomes]
+    assert {one.status for one in outcomes} <= {0, 1}
     assert address(dockerd, steady)
     assert run_netctl("apply", path).status == 0
     assert address(dockerd, restless)

@@ -50,6 +50,13 @@ def test_systemd_understands_each_line(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(others) == len(units) or done.returncode == 0
 
 
+def test_dockerd_that_waits_for_it_is_not_waited_for() -> None:
+    """With the hook, dockerd is up only when the agent has connected its containers: `After=docker.service` would be a circle."""
+    text = render_unit(has_hook=True)
+    assert "docker.service" not in text
+    assert "After=podman.socket" in text.splitlines()
+
+
 def test_it_stands_between_the_engines() -> None:
     """Docker restarts its containers by itself, before it answers; those of Podman and LXC have units that can wait."""
     lines = render_unit().splitlines()

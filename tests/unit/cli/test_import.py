@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,16 @@ class FakeDocker:
     def write(self, *, version: str = "v2.26.1", version_status: int = 0, status: int = 0, stderr: str = "") -> None:
         values = {"version": version, "version_status": version_status, "status": status, "stderr": stderr}
         (self.root / "bin").mkdir(exist_ok=True)
+        for tool in ("sh", "cat"):  # and no other docker-compose of this machine
+            (self.root / "bin" / tool).unlink(missing_ok=True)
+            (self.root / "bin" / tool).symlink_to(shutil.which(tool) or "")
         (self.root / "bin/docker").write_text(SCRIPT.format(log=self.root / "log", root=self.root, **values))
         (self.root / "bin/docker").chmod(0o755)
         (self.root / "normal.json").write_text(json.dumps(NORMAL))
         (self.root / "merged.json").write_text(json.dumps(MERGED))
 
     def run(self, *arguments: str | Path, path: str | None = None, **env: str) -> Outcome:
-        found = f"{self.root}/bin:/usr/bin:/bin" if path is None else path
+        found = f"{self.root}/bin" if path is None else path
         with pytest.MonkeyPatch.context() as patch:
             for name, value in {"PATH": found, **env}.items():
                 patch.setenv(name, value)
@@ -155,11 +159,42 @@ def test_default_files_are_those_of_compose(
 
 
 def test_a_file_above_is_found(docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with Compose, from a directory below; the files are written beside it."""
+    """As with Compose, from a directory below; the files are written beside it, and the next commands begin with `cd`."""
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert docker.run().status == 0
+    done = docker.run()
+    assert done.status == 0
     assert (tmp_path / "topology.yaml").exists()
+    assert [line.split("   ")[0].strip() for line in done.out.partition("next:\n")[2].splitlines()] == [
+        "cd ..",
+        "docker compose down",
+        "export COMPOSE_FILE=compose.yaml:compose.netctl.yaml",
+        "sudo netctl agent topology.yaml",
+        "docker compose up --detach",
+        "sudo netctl verify topology.yaml",
+    ]
+
+
+def test_the_override_of_an_earlier_import_is_left_out(docker: FakeDocker, tmp_path: Path) -> None:
+    """COMPOSE_FILE goes on to name it: a second import reads the Compose file alone, whether the override is there or not."""
+    (tmp_path / "out").mkdir()
+    done = docker.run("--output", "out", COMPOSE_FILE="compose.yaml:compose.netctl.yaml")
+    assert done.status == 0, done.err
+    assert docker.calls[1].endswith("--file ./compose.yaml config --format json")
+    assert "export COMPOSE_FILE=./compose.yaml:out/compose.netctl.yaml" in done.out
+    alone = docker.run("compose.netctl.yaml", "--dry-run")
+    assert alone.status == 2
+    assert "cannot import compose.netctl.yaml: an import has written it" in alone.err
+
+
+def test_a_file_without_a_service_to_connect_is_an_error(docker: FakeDocker, tmp_path: Path) -> None:
+    """An override without services would be no Compose file: nothing is written, and the reason of each service is printed."""
+    services = {"web": {"image": "web", "network_mode": "host"}, "db": {"image": "db", "network_mode": "none"}}
+    (tmp_path / "normal.json").write_text(json.dumps({**NORMAL, "services": services}))
+    done = docker.run()
+    assert done.status == 2
+    assert "netctl connects no service of this file: web has the network of its host" in done.err
+    assert not (tmp_path / "topology.yaml").exists()
 
 
 def test_no_file_is_an_error_with_the_names(docker: FakeDocker, tmp_path: Path) -> None:
@@ -256,11 +291,29 @@ def test_a_directory_that_is_not_there_leaves_nothing(docker: FakeDocker, tmp_pa
     assert not (tmp_path / "topology.yaml").exists()
 
 
-def test_options_of_compose_are_not_for_the_engine(docker: FakeDocker) -> None:
-    """`--wait` needs the words of services, which the topology of an engine does not have."""
-    done = docker.run("docker", "--wait")
+@pytest.mark.parametrize("option", ["--wait", "--hook"])
+def test_options_of_compose_are_not_for_the_engine(docker: FakeDocker, option: str) -> None:
+    """`--wait` and `--hook` are about services, which the topology of an engine does not have."""
+    done = docker.run("docker", option)
     assert done.status == 2
-    assert "takes neither --wait nor --env-file" in done.err
+    assert "takes neither --wait, --hook nor --env-file" in done.err
+
+
+def test_the_hook_is_in_the_override(docker: FakeDocker, tmp_path: Path) -> None:
+    """With `--hook` each service has netctl's runtime and the topology for which it waits, and no shell that waits."""
+    done = docker.run("--hook")
+    assert done.status == 0, done.err
+    override = (tmp_path / "compose.netctl.yaml").read_text()
+    assert override.count("    runtime: netctl\n    labels: {netctl.wait-for: shop}\n") == override.count("network_mode: none")
+    assert "/bin/sh" not in override
+    assert "netctl hook install" in done.out
+
+
+def test_one_way_to_wait(docker: FakeDocker) -> None:
+    """`--wait` and `--hook` are two ways to the same end."""
+    done = docker.run("--hook", "--wait")
+    assert done.status == 2
+    assert "--wait or --hook" in done.err
 
 
 def test_an_engine_that_is_not_there_is_an_error(docker: FakeDocker, tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_what_waits() -> None:
     assert {one.awaited: one.is_member for one in desired.conflicts} == {"web-3": True, "db-2": True}
     reasons = {one.awaited: one.reason for one in desired.conflicts}
     assert reasons["web-3"] == "docker container shop-web-3 is restarting"
+    helps = {one.awaited: one.help_text for one in desired.conflicts}
+    assert helps["web-3"].startswith("read why it ends (docker logs shop-web-3)")
     assert reasons["db-2"] == "shop-db-2 cannot have the address 10.45.0.9 in back: db-1 has it"
     assert addresses(desired).keys() == {"web-3", "db-1"}
     (web, db) = compiled(BOTH).conflicts

@@ -117,6 +117,24 @@ def test_prefixes_follow_from_the_names() -> None:
     assert all(ip_network(prefix).subnet_of(ip_network("10.64.0.0/10")) for prefix in first)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("subnet", ["10.0.0.0/8", "10.64.0.0/10"])
+def test_a_network_that_covers_the_usual_prefixes_leaves_others(subnet: str) -> None:
+    """A file may give one network all of 10.0.0.0/8: the next network gets a prefix that is neither in it nor Docker's."""
+    services = {"web": {"image": "web", "networks": {"a": None, "b": None}}}
+    text = topology_text(services, {"a": {"ipam": {"config": [{"subnet": subnet}]}}})
+    assert re.search(r"b: \{cidr: 172\.16\.\d+\.0/24\}", text)
+    validated(text)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_networks_that_cover_every_prefix_are_an_error(family: int) -> None:
+    """If no prefix is left for a network, the sentence names it."""
+    everything = {"subnet": "0.0.0.0/0" if family == 4 else "fc00::/7"}
+    networks = {"a": {"ipam": {"config": [everything]}}, "b": {"enable_ipv6": family == 6}}
+    with pytest.raises(UsageError, match="leave none for the network b"):
+        topology_text({"web": {"image": "web", "networks": {"a": None, "b": None}}}, networks)
+
+
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
@@ -331,6 +349,22 @@ def test_host_gateway_is_the_host_s_address_in_the_subnet() -> None:
     """The engine's own would be an address of a bridge without containers, so the list replaces the file's."""
     text = render_override(imported({"web": {**WEB, "extra_hosts": ["h:host-gateway", "x=192.0.2.2"]}}), [], {})
     assert "extra_hosts: !override\n      h: 10.67.208.1\n      x: 192.0.2.2\n" in text
+
+
+def test_a_service_restarts_with_the_one_whose_network_it_has() -> None:
+    """It would be left in a namespace that is gone. The condition of the file stays, and what restarts already is left alone."""
+    healthy = {"condition": "service_healthy", "required": True}
+    services = {
+        "vpn": WEB,
+        "app": {"image": "a", "network_mode": "service:vpn", "depends_on": {"vpn": healthy}},
+        "more": {"image": "a", "network_mode": "service:vpn", "depends_on": {"vpn": {**healthy, "restart": True}}},
+        "alone": {"image": "a", "network_mode": "host", "depends_on": {"vpn": healthy}},
+    }
+    text = render_override(imported(services), [], {})
+    assert "  app:\n" in text
+    assert "    depends_on: {vpn: {condition: service_healthy, restart: true}}\n" in text
+    assert text.count("depends_on") == 1
+    assert not {"  more:", "  alone:"} & set(text.splitlines())
 
 
 def test_the_wait_runs_what_the_service_runs() -> None:

@@ -106,6 +106,13 @@ def test_others_are_named() -> None:
     assert "# agent: is in no network of the engine's (network mode host)" in render_topology(found.topology)
 
 
+def test_a_container_in_the_network_of_another_names_it() -> None:
+    """Docker stores an id of the other one, so the comment has the name in its place."""
+    vpn = {**container("vpn", {"shop_front": "172.18.0.2"}), "Id": "c8" * 32}
+    text = render_topology(engine(vpn, container("app", {}, mode=f"container:{'c8' * 32}")).topology)
+    assert "# app: runs in the network of vpn, which it joined when it started; restart it after vpn" in text
+
+
 def test_a_container_of_compose_has_a_comment() -> None:
     """Compose creates its networks again with the next `up`, so its own file is the one to import."""
     found = container("shop-web-1", {"shop_front": "172.18.0.2"})

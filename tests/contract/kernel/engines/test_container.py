@@ -232,6 +232,7 @@ def test_command_that_cannot_start(docker_context: KernelContext, topology: str)
         ),
         ("podman", "crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime error", "`command`"),
         ("podman", "container-init binary not found on the host: stat /usr/libexec/podman/catatonit", "catatonit"),
+        ("docker", f"task {'c8' * 32}: already exists", "docker rm --force NAME"),
         ("docker", "Conflict. The container name is already in use", ""),
     ],
 )

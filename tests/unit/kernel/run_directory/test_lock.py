@@ -181,7 +181,11 @@ def test_a_process_without_the_lock_is_never_killed(context: KernelContext) -> N
     first = HostLock(context).take("netctl apply", run="1")
     path = context.host_directory / "lock"
     with subprocess.Popen(["sleep", "100"]) as other:
-        path.write_text(path.read_text().replace(f'"worker": {os.getpid()}', f'"worker": {other.pid}').replace("false", "true"))
+        path.write_text(
+            path.read_text()
+            .replace(f'"worker": {os.getpid()}', f'"worker": {other.pid}')
+            .replace('"orphan": false', '"orphan": true')
+        )
         with pytest.raises(LockedError):
             HostLock(context).take("netctl apply", run="2")
         assert other.poll() is None
