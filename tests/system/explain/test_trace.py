@@ -250,3 +250,20 @@ def test_drift_is_found_on_the_live_path_and_by_the_packet(world: ExplainedWorld
         assert run_netctl("apply", world.path).status == 0
     (path,) = world.explain("web", "db:5432")
     assert path["passes"]
+
+
+def test_a_foreign_rule_that_drops_the_packet_is_seen(world: ExplainedWorld) -> None:
+    """The records know nothing of another program's table; the packet meets it, and explain names the rule."""
+    hook = "{ type filter hook forward priority 10; policy accept; }"
+    script = f"add table inet mine; add chain inet mine f {hook}; add rule inet mine f tcp dport 5432 counter drop"
+    netns = f"--net=/run/netns/{world.name}.lab.alpha"
+    subprocess.run(["nsenter", netns, "nft", script], check=True)
+    try:
+        done = run_netctl("explain", "web", "db:5432", "-f", world.path, "--trace")
+    finally:
+        subprocess.run(["nsenter", netns, "nft", "delete table inet mine"], check=True)
+    assert done.status == 1
+    assert "not as expected" in done.out
+    (line,) = [line for line in done.out.splitlines() if "only seen" in line]
+    assert "alpha  inet mine f 1  tcp dport 5432" in line
+    assert line.endswith("drop drop")
