@@ -77,8 +77,9 @@ def render(graph: Graph, form: str) -> str:
         import json
 
         from reconciler.graph.document import compile_document
+        from reconciler.plan.document import CODEC
 
-        return json.dumps(compile_document(graph), indent=2) + "\n"
+        return json.dumps(CODEC.encode(compile_document(graph)), indent=2) + "\n"
     from reconciler.graph.html import render_html
     from reconciler.graph.layout import lay_out
     from reconciler.graph.svg import render_svg
@@ -119,18 +120,14 @@ def _compile_live(options: argparse.Namespace) -> Graph:
     """The graph of the topology with the members that the hosts have, and with badges."""
     from reconciler.cli.common import open_job, plan_present
     from reconciler.cli.explain import live_states
+    from reconciler.cli.status import read_status
     from reconciler.graph.compile import compile_graph
-    from reconciler.render.status import compile_status
 
     options.host = None
     with open_job(options, lock=False, to_apply=False) as job:
         plans = plan_present(job.fleet, job.desired)
-    waiting: dict[str, dict[str, str]] = {}
-    for conflict in job.desired.conflicts:
-        if conflict.awaited:
-            waiting.setdefault(conflict.host, {})[conflict.awaited] = conflict.reason
-    status = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, {}, waiting=waiting)
-    badges = compile_badges(status if options.live else None, plans if options.plan else {})
+    status = read_status(job, plans) if options.live else None
+    badges = compile_badges(status, plans if options.plan else {})
     graph = compile_graph(job.topology, job.desired.resolved, job.facts, badges)
     if not _has_paths(options):
         return graph

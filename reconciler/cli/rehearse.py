@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reconciler.topology.rehearsal import Rehearsal
     from reconciler.topology.types import Topology
 
-FORMAT_VERSION = 1
 EXAMPLES = """\
   netctl rehearse production.yaml     prove the file in a throw-away lab on this machine
   netctl rehearse production.yaml --junit report.xml
@@ -100,15 +99,15 @@ def _show(
     from reconciler.cli.common import palette, print_json
     from reconciler.plan.document import CODEC
     from reconciler.render.junit import render_junit
+    from reconciler.render.rehearsal import FORMAT_VERSION, RehearsalDocument
     from reconciler.render.verify import render_verification
 
     if report:
         with report:
             report.write(render_junit(document, elapsed_s))
     if options.json:
-        answer = {"format_version": FORMAT_VERSION, "topology": document.topology, "passed": document.passed}
-        answer |= {"notes": list(rehearsal.notes), "changes": changes, "elapsed_s": round(elapsed_s, 3)}
-        print_json({**answer, "verify": CODEC.encode(document)})
+        results = (document.topology, document.passed, rehearsal.notes, changes, round(elapsed_s, 3), document)
+        print_json(CODEC.encode(RehearsalDocument(FORMAT_VERSION, *results)))
         return
     print(render_verification(document, palette(), elapsed_s=elapsed_s))
     print(f"{document.topology} was rehearsed: applied ({changes} changes), verified and destroyed. Nothing is left.")

@@ -7,6 +7,7 @@ scripts. So a name can start nothing, even if an escape were missing.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -44,7 +45,7 @@ def page_data(graph: Graph) -> dict[str, Any]:
 
     Texts are escaped as in the picture, so that identities agree, and no character reorders others.
     """
-    document = compile_document(graph)
+    document = dataclasses.asdict(compile_document(graph))
     reasons = {text: number for number, text in enumerate(dict.fromkeys(text for cell in graph.cells for text in cell.reasons))}
     data = {
         **document,
@@ -62,7 +63,7 @@ def _visible(value: Any) -> Any:
         return visible_line(value)
     if isinstance(value, dict):
         return {_visible(key): _visible(each) for key, each in value.items()}
-    return [_visible(each) for each in value] if isinstance(value, list) else value
+    return [_visible(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def quote_json(value: Any) -> str:

@@ -19,7 +19,7 @@ for (const [source, target, symbol, reasons, question] of data.expectations) {
   if (!cells.has(source)) cells.set(source, new Map());
   cells.get(source).set(target, { symbol, question, reasons: reasons.map((number) => data.reasons[number]) });
 }
-const explained = new Map(data.explanations.map((each) => [JSON.stringify([each.source, each.target]), each]));
+const explained = new Map(data.paths.map((each) => [JSON.stringify([each.source, each.target]), each]));
 
 // The names by which verification knows a thing.
 function namesOf(id) {
