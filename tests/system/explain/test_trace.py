@@ -32,6 +32,7 @@ hosts:
 MODES = (
     HEAD
     + """\
+dns: true
 subnets:
   front: {{cidr: [10.44.0.0/24, "fd00:44::/64"], overlay: {overlay}}}
   back: {{cidr: 10.45.0.0/24, mode: isolated}}
@@ -76,6 +77,7 @@ ASKED = {
     ("web", "beta:22"): True,
     ("alpha", "web"): True,
     ("beta", "web:80"): True,
+    ("web", "alpha:53/udp"): True,
     # policies, and none
     ("web", "db:5432"): True,
     ("web", "db:53/udp"): True,
