@@ -61,6 +61,7 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "podman": (lambda: _has_root() and shutil.which("podman") is not None, "run `.ci/setup --test`, which installs podman"),
     "lxc": (lambda: _has_root() and shutil.which("lxc-start") is not None, "run `.ci/setup --test`, which installs lxc"),
     "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
+    "groff": (lambda: shutil.which("groff") is not None, "run `.ci/setup --test`, which installs groff-base"),
     "qemu-user": (lambda: shutil.which("qemu-aarch64") is not None, "run `.ci/setup --test`, which installs qemu-user"),
     "nft": (lambda: shutil.which("nft") is not None, "run `.ci/setup --test`, which installs nftables"),
     "ping": (lambda: shutil.which("ping") is not None, "run `.ci/setup --test`, which installs iputils-ping"),
