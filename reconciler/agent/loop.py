@@ -31,6 +31,7 @@ from reconciler.kernel.processes.followed import find_processes
 from reconciler.kernel.processes.service_manager import ServiceManager
 from reconciler.kernel.run_directory.agent_socket import socket_path
 from reconciler.kinds.addressing.dhcp import Dhcp
+from reconciler.kinds.names.resolver import Resolver
 from reconciler.kinds.process import Process
 from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
@@ -310,13 +311,13 @@ class Agent:
             self.manager.notify("READY=1", "STATUS=in step")
 
     def _follow_commands(self, outcome: CycleResult) -> None:
-        """Wait for the end of each command and DHCP client. One that ended since the reading is a hint."""
+        """Wait for the end of each command, DHCP client and name server. One that ended since the reading is a hint."""
         records = [record for state in outcome.desired.values() for record in state.records.values()]
-        wanted = {record.ref for record in records if isinstance(record, Process | Dhcp)}
+        wanted = {record.ref for record in records if isinstance(record, Process | Dhcp | Resolver)}
         running = find_processes(self.keeper.topology.name, {ref.kind for ref in wanted})
-        ended = self.commands.follow(pid for ref, pid in running.items() if ref in wanted)
-        withheld = any(ref.kind in (Process.kind, Dhcp.kind) for _, ref in self.contests.contested)
-        if ended or (not withheld and not wanted <= running.keys()):
+        ended = self.commands.follow(pid for ref, pid in running if ref in wanted)
+        withheld = any(ref.kind in (Process.kind, Dhcp.kind, Resolver.kind) for _, ref in self.contests.contested)
+        if ended or (not withheld and not wanted <= {ref for ref, _ in running}):
             self.causes.add(str(Cause.COMMAND))
             self.schedule.hinted(self.clock())
 

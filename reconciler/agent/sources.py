@@ -17,11 +17,13 @@ from reconciler.kernel.events.starts import StartEvents
 from reconciler.kernel.openvswitch.openflow import open_flow_events
 from reconciler.kernel.run_directory.agent_socket import DIRECTORY
 from reconciler.kinds.engine.hosts import HostsFile
+from reconciler.kinds.names.name_file import NameFile
+from reconciler.kinds.names.resolv_conf import ResolvConf
 from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES
 from reconciler.state.host import HostState
-from reconciler.state.ref import HOST, LAB, hosts_path, netns_path_name
+from reconciler.state.ref import HOST, LAB, hosts_path, names_path, netns_path_name, resolv_path
 from reconciler.topology.env_files import path_of
 from reconciler.topology.types import Topology
 
@@ -55,7 +57,7 @@ def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mappi
         found["starts"] = Cause.START, StartEvents
     for url, bridge in _switches(targets, desired):
         found["flows", url, bridge] = (Cause.SWITCH, partial(open_flow_events, url, bridge, OWN_NAMESPACE))
-    for path in dict.fromkeys(_hosts_files(topology, targets, desired)):
+    for path in dict.fromkeys(_directories(topology, targets, desired)):
         found["hosts", path, _inode(path)] = (Cause.HOSTS, partial(open_directory_events, path, Cause.HOSTS))
     if keys := _settings(topology, targets, desired):
         found["settings", generation] = (Cause.SETTING, partial(open_setting_events, keys))
@@ -111,14 +113,18 @@ def _switches(targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> 
                 yield url, record.name
 
 
-def _hosts_files(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> Iterator[str]:
-    """The directories of the hosts files that netctl keeps. That of a holder is the engine's, and a full reading compares it."""
+def _directories(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> Iterator[str]:
+    """The directories of files that containers and resolvers read. Those of a holder are its engine's, and no source."""
+    found: list[str] = []
     for target in targets:
         records = desired.get(target.host, HostState({})).records.values()
         if any(isinstance(record, HostsFile) and not record.holder for record in records):
-            path = hosts_path(topology.name, target.host_key, "any").rpartition("/")[0]
-            if _inode(path):
-                yield path
+            found.append(hosts_path(topology.name, target.host_key, "any"))
+        if any(isinstance(record, ResolvConf) for record in records):
+            found.append(resolv_path(topology.name, target.host_key, "any"))
+        if any(isinstance(record, NameFile) for record in records):
+            found.append(names_path(topology.name, target.host_key, "any", ""))
+    return (directory for path in found if _inode(directory := path.rpartition("/")[0]))
 
 
 def _settings(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> dict[str, tuple[str, ...]]:

@@ -73,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         return _become(_remote_words(topology, host, netns, words))
     path = _host_path(topology, options.host) if options.host else _container_path(topology, options.container)
     _enter(path, options.host or options.container)
+    if not options.host:
+        _show_names(topology, options.container)
     return _become(words)
 
 
@@ -136,8 +138,12 @@ def _remote_words(topology: Topology, host: Host, netns: str, words: list[str]) 
     from reconciler.cli.diff import shell_of
     from reconciler.fleet.ssh import render_exec
     from reconciler.fleet.target import targets_of
+    from reconciler.state.process_mark import bind_words
+    from reconciler.state.ref import HOST, container_of, resolv_path
 
     target = next(target for target in targets_of(topology, host.name) if target.host == host.name)
+    if netns != HOST and topology.dns:
+        words = [*bind_words(resolv_path(topology.name, target.host_key, container_of(netns))), *words]
     command = shell_of(topology, target).tool(netns, *words)
     return render_exec(host.connect, command, terminal=sys.stdin.isatty() and sys.stdout.isatty())
 
@@ -171,6 +177,20 @@ def _enter(path: str, name: str) -> None:
         raise HostError("a network namespace can be entered by root only", "run it with sudo") from None
     except OSError as error:
         raise HostError(f"cannot enter {path}: {error.strerror}", help_for(error)) from error
+
+
+def _show_names(topology: Topology, name: str) -> None:
+    """Let the command see the container's resolv.conf, if it has one of netctl's."""
+    from reconciler.kernel.names.private_view import show_resolv_conf
+    from reconciler.state.ref import resolv_path
+
+    if topology.dns is None:
+        return
+    host = topology.hosts[topology.containers[name].host]
+    try:
+        show_resolv_conf(resolv_path(topology.name, _host_key(topology, host), name))
+    except OSError as error:
+        raise HostError(f"cannot show {name}'s {error.filename}: {error.strerror}", help_for(error)) from error
 
 
 def _become(words: list[str]) -> int:

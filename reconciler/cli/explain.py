@@ -75,7 +75,7 @@ def _from_file(options: argparse.Namespace, target: PathTarget) -> ExplainDocume
 
 
 def _from_hosts(options: argparse.Namespace, target: PathTarget) -> ExplainDocument:
-    from reconciler.cli.common import open_job, plan_present
+    from reconciler.cli.common import open_job, plan_present, warn_of_drops
     from reconciler.explain.ask import answer, ask
     from reconciler.explain.build import build_world
     from reconciler.render.explain import compile_explanation
@@ -88,6 +88,7 @@ def _from_hosts(options: argparse.Namespace, target: PathTarget) -> ExplainDocum
         live = build_world(topology, live_states(desired, plans), job.facts)
         answers: tuple[PathAnswer, ...] = tuple(answer(live, one.question) for one in expected)
         traces = [_trace(job, one, wanted) for one, wanted in zip(answers, expected, strict=True)] if options.trace else []
+        warn_of_drops(job)  # other programs' rules are no records
     return compile_explanation(topology, (options.source, options.target), answers, expected, reasons_of(plans), traces)
 
 

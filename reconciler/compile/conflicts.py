@@ -18,6 +18,7 @@ from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import HostSubnet, ResolvedPort
+from reconciler.compile.name_conflicts import find_name_holders
 from reconciler.compile.overlays import overlay_of
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
@@ -384,4 +385,10 @@ def _foreign_link(topology: Topology, host_subnet: HostSubnet, name: str, link: 
     )
 
 
-_TAKEN = (_taken_names, _taken_interfaces, _missing_containers, _shared_namespaces)
+def _taken_resolvers(view: HostView) -> Iterator[Conflict]:
+    yield from (
+        Conflict(view.host.name, _at(view.topology, ("dns",)) + message, advice) for message, advice in find_name_holders(view)
+    )
+
+
+_TAKEN = (_taken_resolvers, _taken_names, _taken_interfaces, _missing_containers, _shared_namespaces)

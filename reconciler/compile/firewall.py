@@ -24,6 +24,7 @@ from reconciler.compile.disjoint import RangeProduct, disjoint, range_of, subtra
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Endpoint, HostSubnet
+from reconciler.compile.names import find_resolvers
 from reconciler.compile.overlays import overlay_of
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
@@ -351,6 +352,7 @@ _INET = (
     contain_errors,
     contain_marks,
     contain_source_ports,
+    find_resolvers,
 )
 _BRIDGE = (_own_addresses, _permissions, _forwarded, contain_isolated)
 """The functions that compile the elements of a table, by its family."""

@@ -15,6 +15,7 @@ from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.hosts_file import compile_hosts_file
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Lan
+from reconciler.compile.names import compile_names, compile_resolv_conf
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
@@ -48,6 +49,7 @@ def compile_host(view: HostView) -> Iterator[Record]:
             yield from compile_overlay(view, host_subnet)
         yield from compile_detours(view)
         yield from compile_firewall(view)
+        yield from compile_names(view)
         if view.facts.fast_path:
             yield from compile_fast_path(view)
         yield from (DockerUser(HOST, command, view.topology.name) for command in view.facts.docker_user_chain)
@@ -129,7 +131,7 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield _sharer(view, container)
         return
     if container.share:
-        yield _command(container, netns)
+        yield _command(view, container, netns)
         return
     endpoints = view.resolved.endpoints[container.name]
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
@@ -138,6 +140,7 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
     owner = _owner(container, netns, ipv6=ipv6, advertised=advertised)
     yield owner
     yield from _programs(view, container, netns)
+    yield from compile_resolv_conf(view, container)
     if not isinstance(owner, Netns):
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
@@ -190,12 +193,20 @@ def _programs(view: HostView, container: Container, netns: str) -> Iterator[Reco
         yield compile_hosts_file(view, container)
         yield _engine_container(container, netns, HELD)
     elif container.spec.command:
-        yield _command(container, netns)
+        yield _command(view, container, netns)
 
 
-def _command(container: Container, netns: str) -> Process:
+def _command(view: HostView, container: Container, netns: str) -> Process:
     spec = container.spec
-    return Process(netns=netns, container=container.name, command=spec.command, env=spec.env, share=container.share)
+    network = view.topology.containers[container.share or container.name]
+    return Process(
+        netns=netns,
+        container=container.name,
+        command=spec.command,
+        env=spec.env,
+        share=container.share,
+        has_resolv_conf=any(compile_resolv_conf(view, network)),
+    )
 
 
 def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:

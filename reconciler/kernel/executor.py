@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
 from reconciler.kernel.engines.engine import run_runtime_steps
+from reconciler.kernel.names.backend import run_name_steps
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netfilter.conntrack import flush_flows
 from reconciler.kernel.netfilter.iptables import apply_step
@@ -39,6 +40,7 @@ from reconciler.state.steps.backends import (
     DHCP,
     ETHTOOL,
     IPTABLES,
+    NAMES,
     NETLINK,
     NETNS,
     NFT,
@@ -116,6 +118,7 @@ class KernelHost:
             OVSDB: self._run_ovsdb,
             OPENFLOW: lambda batch: run_flow_steps(self._context.openvswitch, batch.steps),
             ANNOUNCE: self._note_announcements,
+            NAMES: lambda batch: run_name_steps(self._context, batch.steps),
             ETHTOOL: lambda batch: run_offload_steps(self._namespaces, batch.steps),
         }
         self._await_ports(batch.steps)

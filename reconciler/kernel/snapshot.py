@@ -14,6 +14,8 @@ from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.engine import read_containers, read_holders
 from reconciler.kernel.engines.hosts_files import read_hosts_files
+from reconciler.kernel.names.resolv_confs import read_resolv_confs
+from reconciler.kernel.names.resolvers import read_names, read_resolvers
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netfilter.iptables import read_docker_user
 from reconciler.kernel.netlink.dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
@@ -121,6 +123,9 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         iptables=read_docker_user(namespaces)[1],
         uplinks=read_uplinks(context, own.get(HOST, {})),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
+        resolvers=read_resolvers(context),
+        names=read_names(context),
+        resolv_confs=read_resolv_confs(context, containers, holders),
     )
 
 

@@ -18,6 +18,9 @@ from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathLink
 from reconciler.kinds.links import LINKS
+from reconciler.kinds.names.name_file import NameFile
+from reconciler.kinds.names.resolv_conf import ResolvConf
+from reconciler.kinds.names.resolver import Resolver
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.openvswitch.bridge import OvsBridge, OvsPort
 from reconciler.kinds.openvswitch.flow import OvsFlow
@@ -53,6 +56,9 @@ KINDS: tuple[type[Record], ...] = (
     Address,
     Route,
     Neighbor,
+    NameFile,
+    Resolver,
+    ResolvConf,
     Process,
     Dhcp,
     StrayRoute,

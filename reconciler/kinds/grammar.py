@@ -18,9 +18,10 @@ from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.codec import fields_of
 from reconciler.state.container_spec import HELD, LOST, OWN
 from reconciler.state.engines import ENGINES
-from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
+from reconciler.state.grammar import ADDRESS, CIDR, DOMAIN, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Record
+from reconciler.state.resolver import VIEW
 
 WORD = r"[a-zA-Z0-9_-]{0,64}"
 FIELDS: Mapping[str, str] = {
@@ -35,7 +36,9 @@ FIELDS: Mapping[str, str] = {
     "container": LABEL,
     "datapath": WORD,
     "dev": rf"(?:{LINK})?",
+    "domain": DOMAIN,
     "dst": rf"default|{CIDR}",
+    "engine": "|".join(("", *ENGINES)),
     "engine_name": ENGINE_NAME,
     "fail_mode": WORD,
     "family": "inet|bridge|arp|netdev",
@@ -67,6 +70,7 @@ FIELDS: Mapping[str, str] = {
     "subnet": rf"(?:{LABEL})?",
     "topology": LABEL,
     "value": LINE,
+    "view": VIEW,
     "via": rf"(?:{ADDRESS})?",
 }
 """The form of each field that holds text, by the field's name."""

@@ -36,6 +36,8 @@ class Process(Record):
     env: tuple[tuple[str, str], ...] = ()
     share: str = ""
     """The other container in whose network it runs; `netns` is its own in any case, though there is none then."""
+    has_resolv_conf: bool = False
+    """Whether it sees the resolv.conf of its container, or of the one that it shares the network with."""
 
     @classmethod
     def ref_of(cls, netns: str) -> Ref:
@@ -81,7 +83,14 @@ class Process(Record):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for info in snapshot.processes:
             netns = container_netns(info.container)
-            yield cls(netns=netns, container=info.container, command=info.command, env=info.env, share=info.share)
+            yield cls(
+                netns=netns,
+                container=info.container,
+                command=info.command,
+                env=info.env,
+                share=info.share,
+                has_resolv_conf=info.has_resolv_conf,
+            )
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -89,7 +98,7 @@ class Process(Record):
     def lower_create(self) -> tuple[Step, ...]:
         if not self.command:
             return ()
-        return (ProcessStart(self.netns, self.container, self.command, self.env, self.share),)
+        return (ProcessStart(self.netns, self.container, self.command, self.env, self.share, self.has_resolv_conf),)
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (ProcessStop(self.netns, self.container, self.share),)

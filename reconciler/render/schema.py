@@ -15,11 +15,13 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.graph.document import GraphDocument
 from reconciler.plan.document import CODEC, PlanDocument
 from reconciler.render.explain import ExplainDocument
 from reconciler.render.exposure import ExposureDocument
 from reconciler.render.listing import Listing
 from reconciler.render.refusal import RefusalDocument
+from reconciler.render.rehearsal import RehearsalDocument
 from reconciler.render.status import StatusDocument
 from reconciler.render.validation import ValidationDocument
 from reconciler.render.verify import VerifyDocument
@@ -91,6 +93,16 @@ def status_schema() -> Schema:
     return _json_schema(StatusDocument, "netctl status --json")
 
 
+def graph_schema() -> Schema:
+    """Of `graph --json`."""
+    return _json_schema(GraphDocument, "netctl graph --json")
+
+
+def rehearsal_schema() -> Schema:
+    """Of `rehearse --json`."""
+    return _json_schema(RehearsalDocument, "netctl rehearse --json")
+
+
 def listing_schema() -> Schema:
     """Of `ls -o json`."""
     return _json_schema(Listing, "netctl ls -o json")
@@ -160,6 +172,8 @@ SCHEMAS: Mapping[Path, Callable[[], Schema]] = {
     ERROR_PATH: error_schema,
     Path("schemas/explain.schema.json"): explain_schema,
     Path("schemas/exposure.schema.json"): exposure_schema,
+    Path("schemas/graph.schema.json"): graph_schema,
+    Path("schemas/rehearsal.schema.json"): rehearsal_schema,
 }
 """The files, and what makes their content."""
 

@@ -17,6 +17,8 @@ from reconciler.state.uapi import PORT_MAX
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """A DNS label (RFC 1123), as every name in a topology file is."""
+DOMAIN = rf"{LABEL}(?:\.{LABEL})*"
+"""A domain in lower case."""
 TOPOLOGY_NAME_MAX = 20
 """Names of interfaces and tables are made from the topology's name."""
 LINK = r"(?!\.{1,2}(?:\0|\Z))[^\s/:\0]{1,15}"

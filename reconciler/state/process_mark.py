@@ -53,28 +53,57 @@ def parse_owner(text: str) -> Owner | None:
 
 
 def marks_of(
-    topology: str, container: str, command: tuple[str, ...], env: tuple[tuple[str, str], ...], share: str = ""
+    topology: str,
+    container: str,
+    command: tuple[str, ...],
+    env: tuple[tuple[str, str], ...],
+    share: str = "",
+    *,
+    has_resolv_conf: bool = False,
 ) -> tuple[tuple[str, str], ...]:
     """The variables by which netctl recognises a command."""
     owner = Owner(topology, container, share)
-    return (PROCESS_MARK, str(owner)), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
+    return (PROCESS_MARK, str(owner)), (
+        COMMAND_MARK,
+        json.dumps([command, env, *([True] if has_resolv_conf else [])], separators=(",", ":")),
+    )
 
 
-def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The command and the environment of a COMMAND_MARK; both empty if it is not netctl's."""
+def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], bool]:
+    """The command and the environment of a COMMAND_MARK, and whether it has a resolv.conf of its own.
+
+    Both are empty if the mark is not netctl's.
+    """
     try:
-        command, env = parse_json(text, MARK_MAX_BYTES)
+        command, env, *rest = parse_json(text, MARK_MAX_BYTES)
     except (ValueError, TypeError):
-        return (), ()
+        return (), (), False
     if not _are_words(command) or not isinstance(env, list) or not all(_are_words(pair) and len(pair) == 2 for pair in env):
-        return (), ()
-    return tuple(command), tuple((name, value) for name, value in env)
+        return (), (), False
+    return tuple(command), tuple((name, value) for name, value in env), rest == [True]
 
 
 def _are_words(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
-def words_of(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The words that run a command: a shell that holds the mark and waits. It ends with the command, and with its status."""
+def words_of(command: tuple[str, ...], resolv_conf: str = "") -> tuple[str, ...]:
+    """The words that run a command: a shell that holds the mark and waits. It ends with the command, and with its status.
+
+    With `resolv_conf`, the command sees that file as its own, in a mount namespace of its own.
+    """
+    if resolv_conf:
+        command = (*bind_words(resolv_conf), *command)
     return ("/bin/sh", "-c", f'unset {COMMAND_MARK}; "$@"; exit $?', "sh", *command)
+
+
+RESOLV_CONF = "/etc/resolv.conf"
+_BIND = f'if [ -e "$1" ] && [ -e {RESOLV_CONF} ]; then mount --bind "$1" {RESOLV_CONF}; fi; shift; exec "$@"'
+
+
+def bind_words(path: str) -> tuple[str, ...]:
+    """The words before a command that let it see a file as its resolv.conf, if there is one.
+
+    Mounts of the host still arrive in its mount namespace, so a namespace that netctl unmounts is not kept alive.
+    """
+    return ("unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", _BIND, "sh", path)

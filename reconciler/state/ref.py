@@ -90,3 +90,13 @@ def parse_netns_path(topology: str, path: str) -> str:
 def hosts_path(topology: str, host_key: str, container: str) -> str:
     """The file that a container has as /etc/hosts, if its engine lets it join a path."""
     return f"/run/netctl/{host_key}/{topology}.hosts/{container}"
+
+
+def resolv_path(topology: str, host_key: str, container: str) -> str:
+    """The file that a container has as /etc/resolv.conf, or of which it has a copy."""
+    return f"/run/netctl/{host_key}/{topology}.resolv/{container}"
+
+
+def names_path(topology: str, host_key: str, subnet: str, view: str) -> str:
+    """The file that a resolver answers from: outside of /run/netctl, which only root can enter."""
+    return f"/run/netctl-dns/{host_key}/{'.'.join(filter(None, (topology, subnet, view)))}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.state.container_spec import OWN, ContainerSpec, HolderSpec
 from reconciler.state.members import Member
 from reconciler.state.ref import Ref
+from reconciler.state.resolver import ResolverInfo
 from reconciler.state.starts import WaitingStart
 
 
@@ -207,6 +208,16 @@ class HolderInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvConfInfo:
+    """The resolv.conf that netctl wrote for a container; no lines if the container itself has others by now."""
+
+    netns: str
+    lines: tuple[str, ...]
+    runtime: str = ""
+    engine_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessInfo:
     """The processes of one container that carry netctl's mark, represented by the first of them.
 
@@ -218,6 +229,8 @@ class ProcessInfo:
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     share: str = ""
+    has_resolv_conf: bool = False
+    """Whether it sees the resolv.conf of its container."""
     """The other container in whose network they are; "" if it is their own."""
 
 
@@ -332,6 +345,10 @@ class Snapshot:
     ovs_flows: tuple[OvsFlowInfo, ...] = ()
     """The rules on the topology's own bridges that carry its cookie (naming.cookie_of)."""
     offloads: tuple[OffloadInfo, ...] = ()
+    resolvers: tuple[ResolverInfo, ...] = ()
+    names: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """The lines of the files of names, by subnet and view."""
+    resolv_confs: tuple[ResolvConfInfo, ...] = ()
 
     def namespace(self, netns: str) -> NamespaceInfo:
         """The contents of a namespace; empty if the namespace did not exist."""

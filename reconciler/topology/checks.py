@@ -15,6 +15,7 @@ from reconciler.state.lxc_config import LXC_KEYS, NUMERIC_USER
 from reconciler.state.naming import interface_name
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
+from reconciler.topology.check_dns import check_dns
 from reconciler.topology.check_members import check_members
 from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
@@ -45,6 +46,7 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
     check_policies(model, faults)
     check_twice(model, faults)
     check_routes(model, faults)
+    check_dns(model, faults)
 
 
 # --- references -------------------------------------------------------------------------------------------------------

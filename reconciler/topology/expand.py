@@ -19,7 +19,7 @@ from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import ExistingBridge
-from reconciler.topology.types import Attachment, Container, Host, Party, Pattern, Policy, Publication, Subnet, Topology
+from reconciler.topology.types import Attachment, Container, Dns, Host, Party, Pattern, Policy, Publication, Subnet, Topology
 from reconciler.topology.yaml import Document
 
 LAN_MODES = ("direct", "macvlan")
@@ -59,6 +59,7 @@ def expand_topology(
                 existing_bridge=subnet.bridge.name if isinstance(subnet.bridge, ExistingBridge) else "",
                 macvlan=subnet.type,
                 hairpin=subnet.hairpin,
+                upstream=subnet.dns.upstream if subnet.dns else None,
                 datapath="" if subnet.datapath == "auto" else subnet.datapath,
             )
             for name, subnet in model.subnets.items()
@@ -77,12 +78,18 @@ def expand_topology(
         policies=tuple(
             Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies
         ),
+        dns=_dns_of(model),
         repair=model.repair,
         path=path,
         env_files=tuple(file.path for container in model.containers.values() for file in container.env_file),
         source=source,
         positions=document.positions,
     )
+
+
+def _dns_of(model: TopologyModel) -> Dns | None:
+    given = model.dns
+    return Dns(given.domain or f"{model.name}.internal", given.upstream, given.ttl) if given else None
 
 
 def host_of(model: TopologyModel, container: ContainerModel) -> str:
@@ -196,6 +203,8 @@ def _containers(model: TopologyModel, origin: str, variables: Mapping[str, str])
             aliases=container.aliases,
             extra_hosts=container.extra_hosts,
             share=container.share,
+            is_named=container.dns.named,
+            dns_aliases=container.dns.aliases,
         )
 
 

@@ -31,7 +31,6 @@ from reconciler.topology.references import is_settled
 from reconciler.topology.secrets import hide_values
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.typos import find_typos
-from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree
 
 _NEUTRAL: dict[str, Any] = {"version": 1, "name": "unnamed", "hosts": {}}
@@ -95,7 +94,6 @@ def _check(parsed: ParsedFile) -> Topology:
     if model is not None:
         check_topology(model, faults)
         variables = read_env_files(model, path, faults)
-        check_supported(model, faults)
     if model is not None and not faults.broken and is_settled(model):
         topology = expand_topology(model, document, path, source, variables)
         _check_expanded(topology, document, faults)

@@ -37,6 +37,10 @@ OverlayKey = Literal[TunnelKind, "routes", "auto", "none"]
 """How a subnet spans hosts: by tunnels, by routes, or with `auto` by routes where they lead, else by tunnels."""
 SubnetMode = Literal["nat", "routed", "isolated", "direct", "macvlan"]
 """What connects a subnet to other networks."""
+Upstream = tuple[str, ...]
+"""The servers that a resolver asks for other names: addresses, or UPSTREAM_HOST alone; empty for none."""
+UPSTREAM_HOST = "host"
+"""The servers of the host's own /etc/resolv.conf."""
 Path = tuple[str | int, ...]
 """The path of a value in the file: ("containers", "web", "expose", 0)."""
 
@@ -64,6 +68,15 @@ class Host:
     openvswitch: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """The names of a topology: their domain, who answers for others, and for how many seconds an answer may be remembered."""
+
+    domain: str
+    upstream: Upstream = (UPSTREAM_HOST,)
+    ttl_s: int = 5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """A subnet: one segment with one prefix per family."""
@@ -87,6 +100,8 @@ class Subnet:
     hairpin: bool = False
     datapath: Literal["", "system", "netdev"] = ""
     """The datapath of an Open vSwitch bridge; "" is the host's default."""
+    upstream: Upstream | None = None
+    """Of its resolvers; None for the topology's."""
 
     @property
     def tunnel(self) -> TunnelKind | Literal[""]:
@@ -178,6 +193,10 @@ class Container:
     """Names and addresses of others there; an address may be `host-gateway`."""
     share: str = ""
     """The container whose network it has; it has none of its own then."""
+    is_named: bool = True
+    """Whether it has names in the topology's domain, if there is one."""
+    dns_aliases: tuple[str, ...] = ()
+    """More names there."""
     number: int | None = None
     """Of a member: the number that Compose gave it, or 0. None if labels do not select it."""
 
@@ -232,6 +251,8 @@ class Topology:
     policies: tuple[Policy, ...]
     patterns: Mapping[str, Pattern] = field(default_factory=dict)
     """The containers of the file that labels select. `containers` has their members as soon as the hosts are read."""
+    dns: Dns | None = None
+    """None without names."""
     repair: Literal["network", "all"] = "network"
     """Whether an agent also starts and creates an engine's containers that were stopped or removed."""
     path: str = ""

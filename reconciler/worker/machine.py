@@ -224,6 +224,7 @@ class KernelMachine:
         from reconciler.kernel.engines.engine import check_containers
         from reconciler.kernel.facts.capabilities import check_link_kinds, check_settings
         from reconciler.kernel.facts.foreign_routes import check_routes, check_uplinks
+        from reconciler.kernel.names.resolvers import check_resolvers
         from reconciler.kernel.netfilter.nft import remember_programs
         from reconciler.kernel.processes.commands import check_programs
 
@@ -235,6 +236,7 @@ class KernelMachine:
         check_uplinks(self._namespaces, steps)
         check_containers(self._context, steps)
         check_programs(steps)
+        check_resolvers(steps)
         if any(isinstance(step, NetnsAdd) for step in steps):
             remember_programs(self._context.topology)
 

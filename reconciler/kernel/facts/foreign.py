@@ -38,6 +38,7 @@ from reconciler.state.foreign import (
 )
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
+from reconciler.state.resolver import ResolverInfo
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.uapi import LOOPBACK
 
@@ -124,6 +125,12 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------
+
+
+def without_resolvers(listeners: Iterable[ListeningSocket], resolvers: Iterable[ResolverInfo]) -> Iterator[ListeningSocket]:
+    """The sockets that no name server of the topology's holds."""
+    own = tuple(f"(pid {pid})" for one in resolvers for pid in one.pids)
+    return (listener for listener in listeners if not (own and listener.holder.endswith(own)))
 
 
 def find_listeners(listeners: Iterable[ListeningSocket]) -> Iterator[ForeignListener]:

@@ -31,6 +31,7 @@ from reconciler.kernel.facts.foreign import (
     find_routes,
     find_shared,
     is_own,
+    without_resolvers,
 )
 from reconciler.kernel.facts.listeners import ListeningSocket, read_listeners
 from reconciler.kernel.netfilter.foreign_drops import find_drops, find_legacy_drops
@@ -147,7 +148,11 @@ def read_foreign(
     foreign = (
         *find_routes(snapshot),
         *find_links(snapshot),
-        *(listener for listener in find_listeners(listeners) if listener.port not in proxied),
+        *(
+            listener
+            for listener in find_listeners(without_resolvers(listeners, snapshot.resolvers))
+            if listener.port not in proxied
+        ),
         *published,
         *ports,
         *drops,

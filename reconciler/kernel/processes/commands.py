@@ -39,7 +39,7 @@ from reconciler.kernel.processes.marks import (
 )
 from reconciler.kernel.run_directory.private import make_directory, open_private
 from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, Owner, marks_of, parse_command_mark, parse_owner, words_of
-from reconciler.state.ref import is_container_netns, parse_path_name
+from reconciler.state.ref import is_container_netns, parse_path_name, resolv_path
 from reconciler.state.snapshot import ProcessInfo
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
 from reconciler.state.steps.step import Step, StepError
@@ -84,12 +84,12 @@ def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
     found: dict[str, ProcessInfo] = {}
     left: dict[str, ProcessInfo] = {}
     for marked in read_marked(context):
-        command, env = parse_command_mark(marked.command_mark or "")
+        command, env, has_resolv_conf = parse_command_mark(marked.command_mark or "")
         if not (command and marked.is_roots and marked.in_place):
             left[marked.container] = ProcessInfo(marked.pid, marked.container, (), share=marked.owner.share)
         # Between its fork and its exec a child looks like the shell, except for the session, which the shell leads.
         elif marked.container not in found or read_session(marked.pid) == marked.pid:
-            found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env, marked.owner.share)
+            found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env, marked.owner.share, has_resolv_conf)
     found = left | found
     return tuple(found[name] for name in sorted(found))
 
@@ -174,10 +174,12 @@ def _start_command(context: KernelContext, step: ProcessStart, inherited: Iterab
     """Start one command in the calling thread's namespace; its process number."""
     given = dict(step.env)
     env = {"PATH": _own_path(), "HOME": os.environ.get("HOME", "/"), **given}
-    env |= marks_of(context.topology, step.container, step.command, step.env, step.share)
+    env |= marks_of(context.topology, step.container, step.command, step.env, step.share, has_resolv_conf=step.has_resolv_conf)
     if fault := find_fault(step, env["PATH"]):
         raise StepError(step, fault)
-    return spawn(context, Owner(context.topology, step.container, step.share).log, words_of(step.command), env, inherited)
+    path = resolv_path(context.topology, context.host_key, step.share or step.container) if step.has_resolv_conf else ""
+    words = words_of(step.command, path)
+    return spawn(context, Owner(context.topology, step.container, step.share).log, words, env, inherited)
 
 
 def spawn(context: KernelContext, log_name: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]) -> int:

@@ -91,6 +91,21 @@ def read_bearers(context: KernelContext, mark: bytes, inside: Collection[Identit
                 yield Bearer(Running(pid, started), netns, data, by_root)
 
 
+def read_named_bearers(mark: bytes, names: Collection[str]) -> Iterator[tuple[str, Bearer]]:
+    """The processes with one of the names (proc(5), comm) and the mark, in any network, each with its name."""
+    own = _Own.read()
+    for pid in read_pids():
+        with contextlib.suppress(*GONE), _opened(pid) as process:
+            name = _read(process, "comm", PIECE_BYTES).decode("utf-8", "replace").strip()
+            if name not in names or (netns := identify("ns/net", process)) is None:
+                continue
+            data = _read_environment(process)
+            started = _read_start(process)
+            if mark in data and started is not None:
+                by_root = own.has(process) and _has_only_root(process)
+                yield name, Bearer(Running(pid, started), netns, data, by_root)
+
+
 @dataclass(frozen=True, slots=True)
 class _Own:
     """The user namespace of this process, which a process started by netctl shares."""

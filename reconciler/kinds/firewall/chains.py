@@ -73,7 +73,13 @@ TUNNEL_FORGED\t}
 \t\ttype nat hook prerouting priority -100; policy accept;
 \t\tiifname . ether saddr @connections drop
 \t\tiifname @bridges meta l4proto tcp update @openers { iifname . ether saddr limit rate over OPENED } ct timeout set "brief"
+\t\tiifname @bridges meta l4proto { tcp, udp } th dport 53 ip daddr @resolvers4 goto names
+\t\tiifname @bridges meta l4proto { tcp, udp } th dport 53 ip6 daddr @resolvers6 goto names
 \t\tfib daddr type local jump publish
+\t}
+\tchain names {
+\t\tmeta l4proto { tcp, udp } redirect to :ip saddr map @dns_views4
+\t\tmeta l4proto { tcp, udp } redirect to :ip6 saddr map @dns_views6
 \t}
 \tchain leaving_host {
 \t\ttype nat hook output priority -100; policy accept;
@@ -92,6 +98,7 @@ TUNNEL_FORGED\t}
 \t\ttype filter hook input priority -10; policy accept;
 \t\tmeta l4proto icmp iifname @bridges jump messages
 \t\tmeta l4proto icmpv6 iifname @bridges jump messages
+\t\tiifname @bridges meta l4proto { tcp, udp } th dport @dns_ports ct status & REDIRECTED == 0 drop
 \t}
 \tchain messages {
 \t\ticmp type ERRORS4 goto errors
@@ -219,6 +226,8 @@ TRANSLATED, UNTRANSLATED = "0x18", "0x8"
 br_netfilter shows bridged packets to connection tracking. A connection that began between two ports of a bridge is
 confirmed then, and stays without masquerading.
 """
+REDIRECTED = "0x20"
+"""The bit of a connection with a translated destination (IPS_DST_NAT)."""
 RESOLVING = "{ 1, 32 }"
 """Hardware types of links on which a next hop is resolved: Ethernet and InfiniBand (ARPHRD_, linux/if_arp.h)."""
 PORTED = "meta l4proto { tcp, udp, sctp }"
@@ -251,6 +260,7 @@ def render_chains(family: str, group: int) -> str:
         "OTHERS_KINDS": OTHERS_KINDS,
         "PORT_LINKS": PORT_LINKS,
         "PORTED": PORTED,
+        "REDIRECTED": REDIRECTED,
         "UNTRANSLATED": UNTRANSLATED,
         "TRANSLATED": TRANSLATED,
         "ERRORS4": ERRORS4,

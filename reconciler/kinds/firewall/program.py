@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.kinds.firewall.chains import SOURCE_PORT_CHAINS, render_chains
+from reconciler.kinds.firewall.name_elements import ResolverAddress, ResolverPort, ResolverView
 from reconciler.kinds.firewall.port_chains import PORT, PORT_ISOLATED
 from reconciler.kinds.firewall.set_elements import (
     BlockElement,
@@ -55,6 +56,8 @@ def _inet_sets() -> dict[str, SetSpec]:
         "switched": SetSpec(LinkElement, ("ifname",)),
         # Links to the outside: packets between them and netctl's bridges may pass foreign filters, too.
         "uplinks": SetSpec(LinkElement, ("ifname",)),
+        # Ports of name servers that containers reach by a redirection only.
+        "dns_ports": SetSpec(ResolverPort, ("inet_service",)),
         # The limit of a container's connections, by its bridge and its hardware address there.
         "connections": SetSpec(ConnectionLimit, ("ifname", "ether_addr"), ("count",), statement="ct count over"),
         # The block of new source ports for a masqueraded connection, by its own source port.
@@ -102,6 +105,9 @@ def _family_sets(family: str) -> dict[str, SetSpec]:
         f"lan_clients{family}": SetSpec(LanClients, (address, address), interval=True),
         # The topology's hosts in their subnets. They route, so their ICMP errors may concern connections of others.
         f"gateways{family}": SetSpec(BlockElement, (address,)),
+        # Where the host's name servers answer, and the containers that know other names than their subnet does.
+        f"resolvers{family}": SetSpec(ResolverAddress, (address,)),
+        f"dns_views{family}": SetSpec(ResolverView, (address,), ("inet_service",)),
         # Each container with itself: nft cannot compare two addresses of a packet, but it can look up both
         # together.
         f"endpoints{family}": SetSpec(EndpointPair, (address, address)),

@@ -10,7 +10,7 @@ from reconciler.state.container_spec import HOLDER, OWN, ContainerSpec, HolderSp
 from reconciler.state.engines import ENGINES, HOLDING
 from reconciler.state.engines.base import ContainerOrder
 from reconciler.state.process_mark import PROCESS_MARK, Owner, marks_of, words_of
-from reconciler.state.ref import container_netns, hosts_path, netns_path, netns_path_name
+from reconciler.state.ref import container_netns, hosts_path, netns_path, netns_path_name, resolv_path
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, quote
 from reconciler.state.spec_label import holder_labels_of
@@ -153,6 +153,7 @@ class ProcessStart(Step):
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     share: str = ""
+    has_resolv_conf: bool = False
 
     @property
     def place(self) -> str:
@@ -166,11 +167,13 @@ class ProcessStart(Step):
         directory = f"/run/netctl/{shell.topology}"
         owner = Owner(shell.topology, self.container, self.share)
         log = quote(f"{directory}/{owner.log}")
-        marks = marks_of(shell.topology, self.container, self.command, self.env, self.share)
+        has = self.has_resolv_conf
+        marks = marks_of(shell.topology, self.container, self.command, self.env, self.share, has_resolv_conf=has)
+        path = resolv_path(shell.topology, shell.host_key, self.share or self.container) if has else ""
         words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(shell.topology, self.place)}", "env"]
         words += [f"{name}={value}" for name, value in (*self.env, *marks)]
         yield f"(umask 077; {join(['mkdir', '-p', directory])}; : >>{log})"
-        yield f"{join([*words, *words_of(self.command)])} </dev/null >>{log} 2>&1 &"
+        yield f"{join([*words, *words_of(self.command, path)])} </dev/null >>{log} 2>&1 &"
 
 
 @dataclass(frozen=True, slots=True)

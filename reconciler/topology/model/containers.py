@@ -12,6 +12,7 @@ from reconciler.state.engines import Runtime
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.fields import Reference
 from reconciler.topology.model.base import Given, ListForm, Model, Text
+from reconciler.topology.model.dns import ContainerDnsField, ContainerDnsModel
 from reconciler.topology.model.env_files import EnvFiles
 from reconciler.topology.model.existing import Existing
 from reconciler.topology.model.host_names import Aliases, ExtraHosts, HostName
@@ -227,4 +228,6 @@ class ContainerModel(Model):
         le=CONNECTIONS_MAX,
         description="How many connections it may have open at once through its host, on each of its networks.",
     )
-    dns: Annotated[Any, Given] = Field(None, description="Reserved for a later version.")
+    dns: ContainerDnsField = Field(
+        ContainerDnsModel(named=True, aliases=()), description="Its names: false for none, or {aliases: [www]}."
+    )

@@ -9,6 +9,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from reconciler.topology.fields import Label, TopologyName
 from reconciler.topology.model.base import ListForm, Model
 from reconciler.topology.model.containers import ContainerModel
+from reconciler.topology.model.dns import DnsField
 from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.model.policies import PolicyModel
 from reconciler.topology.model.subnets import SubnetModel
@@ -35,6 +36,7 @@ class TopologyModel(Model):
     subnets: dict[Label, SubnetModel] = Field({}, description="The subnets, by name.")
     containers: dict[Label, ContainerModel] = Field({}, description="The containers, by name.")
     policies: Annotated[tuple[PolicyModel, ...], ListForm] = Field((), description="What may pass between subnets.")
+    dns: DnsField = Field(None, description="Whether containers find each other by name: true, or the long form.")
     repair: Literal["network", "all"] = Field(
         "network",
         description="What `netctl agent` repairs: the network of containers, or also containers of an engine that were stopped "

@@ -13,6 +13,7 @@ from reconciler.topology.addresses import parse_addresses
 from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, Reference
 from reconciler.topology.foreign import find_value
 from reconciler.topology.model.base import Given, ListForm, Model
+from reconciler.topology.model.dns import SubnetDnsModel
 from reconciler.topology.scalars import describe, parse_interface, parse_item, refuse
 from reconciler.topology.types import DEFAULT_TUNNEL, VXLAN_PORT, BridgeKind, IPAddress, OverlayKey
 
@@ -127,4 +128,5 @@ class SubnetModel(Model):
     vni: Annotated[int | None, Given] = Field(
         None, ge=1, le=VNI_MAX, description="The VXLAN's number. Default: computed from the names."
     )
+    dns: Annotated[SubnetDnsModel | None, Given] = Field(None, description="Of its resolvers: {upstream: …}.")
     vxlan_port: int = Field(VXLAN_PORT, ge=1, le=PORT_MAX, description="The VXLAN's UDP port.")

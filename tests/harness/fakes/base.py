@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.state.ref import HOST
-from reconciler.state.snapshot import ContainerInfo, HolderInfo, ProcessInfo
+from reconciler.state.resolver import ResolverInfo
+from reconciler.state.snapshot import ContainerInfo, HolderInfo, ProcessInfo, ResolvConfInfo
 from reconciler.state.steps.step import Step
 from tests.harness.fakes.spaces import Link, Space
 
@@ -83,6 +84,9 @@ class Base:
         """By the engine's name, parked ones too."""
         self.hosts: dict[str, tuple[str, ...]] = {}
         """The hosts files that containers mount, by namespace."""
+        self.resolvers: dict[tuple[str, str], ResolverInfo] = {}
+        self.names: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.resolv_confs: dict[str, ResolvConfInfo] = {}
         self.joined: dict[str, Space] = {}
         """The namespace that a container runs in and that netctl holds, by the engine's name."""
         self.clients: dict[tuple[str, str], tuple[bool, Space]] = {}

@@ -17,12 +17,16 @@ from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.names.name_file import NameFile
+from reconciler.kinds.names.resolv_conf import ResolvConf
+from reconciler.kinds.names.resolver import Resolver
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.host import HostState
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
+from reconciler.state.resolver import ResolverInfo
 from reconciler.state.snapshot import (
     AddressInfo,
     ContainerInfo,
@@ -32,6 +36,7 @@ from reconciler.state.snapshot import (
     NamespaceInfo,
     NeighborInfo,
     ProcessInfo,
+    ResolvConfInfo,
     RouteInfo,
     Snapshot,
     TableInfo,
@@ -113,7 +118,16 @@ class FakeSnapshot:
                 if isinstance(r, NetnsHolder)
             },
             hosts={r.netns: r.lines for r in records if isinstance(r, HostsFile) and not r.holder},
-            processes=tuple(ProcessInfo(1, r.container, r.command, r.env, r.share) for r in records if isinstance(r, Process)),
+            processes=tuple(
+                ProcessInfo(1, r.container, r.command, r.env, r.share, r.has_resolv_conf)
+                for r in records
+                if isinstance(r, Process)
+            ),
+            resolvers=tuple(ResolverInfo(r.subnet, r.view, r.config) for r in records if isinstance(r, Resolver)),
+            names={(r.subnet, r.view): r.lines for r in records if isinstance(r, NameFile)},
+            resolv_confs=tuple(
+                ResolvConfInfo(r.netns, r.lines, r.engine, r.holder) for r in records if isinstance(r, ResolvConf)
+            ),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )
 

@@ -87,4 +87,7 @@ class FakeHost(Links, Tables, Services):
             ovs_bridges=tuple(self.read_switches()),
             ovs_flows=tuple(self.read_flows(cookie_of(self.topology))),
             offloads=tuple(self.read_offloads()),
+            resolvers=tuple(self.resolvers.values()),
+            names=dict(self.names),
+            resolv_confs=tuple(self.resolv_confs.values()),
         )

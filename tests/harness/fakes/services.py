@@ -9,7 +9,8 @@ from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
 from reconciler.state.container_spec import OWN
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.state.snapshot import ContainerInfo, DhcpInfo, HolderInfo, ProcessInfo, UplinkInfo
+from reconciler.state.resolver import ResolverInfo
+from reconciler.state.snapshot import ContainerInfo, DhcpInfo, HolderInfo, ProcessInfo, ResolvConfInfo, UplinkInfo
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.containers import (
     ContainerCreate,
@@ -22,6 +23,7 @@ from reconciler.state.steps.containers import (
     ProcessStart,
     ProcessStop,
 )
+from reconciler.state.steps.names import NamesDelete, NamesWrite, ResolvConfDelete, ResolvConfWrite, ResolverStart, ResolverStop
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 from tests.harness.fakes.base import Handlers, Refused
 from tests.harness.fakes.links import PORT_DEFAULTS
@@ -48,13 +50,34 @@ class Services(Standing, Switches):
             ContainerPark: self._container_park,
             DhcpStart: self._dhcp_start,
             DhcpStop: lambda step: self.clients.pop((step.container, step.dev), None),
+            ResolverStart: self._resolver_start,
+            ResolverStop: lambda step: self.resolvers.pop((step.subnet, step.view), None),
+            NamesWrite: lambda step: self.names.__setitem__((step.subnet, step.view), step.lines),
+            NamesDelete: lambda step: self.names.pop((step.subnet, step.view), None),
+            ResolvConfWrite: self._resolv_conf_write,
+            ResolvConfDelete: lambda step: self.resolv_confs.pop(step.netns, None),
             UplinkEnslave: self._uplink_enslave,
             UplinkRelease: self._uplink_release,
         }
 
     def _process_start(self, step: ProcessStart) -> None:
         self._space(step.place)
-        self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env, step.share)
+        self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env, step.share, step.has_resolv_conf)
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def _resolver_start(self, step: ResolverStart) -> None:
+        """Dnsmasq needs its file, and the bridge whose addresses it has."""
+        if (step.subnet, step.view) not in self.names:
+            raise Refused(f"there are no names of {step.subnet}")
+        if step.config.bridge not in self.spaces[HOST].links and step.config.bridge not in self.switches:
+            raise Refused(f"unknown interface {step.config.bridge}")
+        self.resolvers[step.subnet, step.view] = ResolverInfo(step.subnet, step.view, step.config)
+
+    def _resolv_conf_write(self, step: ResolvConfWrite) -> None:
+        if step.runtime and step.engine_name not in self.containers and step.engine_name not in self.holders:
+            raise Refused(f"No such container: {step.engine_name}")
+        self.resolv_confs[step.netns] = ResolvConfInfo(step.netns, step.lines, step.runtime, step.engine_name)
 
     # --- engines ----------------------------------------------------------------------------------------------------
 

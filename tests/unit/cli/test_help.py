@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from reconciler import __version__
 from reconciler.cli.main import COMMANDS
 from reconciler.cli.man import PATH, render_man
 from reconciler.topology.keys import DATA, DOCUMENT, find_keys, parse_keys, read_keys, render_keys
+from tests.harness.capabilities import require_capability
 from tests.harness.netctl import run_netctl
 
 
@@ -64,8 +64,7 @@ def test_the_man_page_is_in_step() -> None:
 
 def test_the_man_page_has_no_mistake() -> None:
     """Groff warns of nothing, and shows each command and option as it is typed."""
-    if not shutil.which("groff"):
-        pytest.skip("needs groff: apt-get install groff")
+    require_capability("groff")
     done = subprocess.run(["groff", "-man", "-Tascii", "-ww", str(PATH)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"netctl {command.name}" in done.stdout for command in COMMANDS)

@@ -63,13 +63,13 @@ def test_the_longest_environment_is_read_as_a_whole() -> None:
 )
 def test_a_command_mark_is_read_strictly(text: str) -> None:
     """What `marks_of` cannot have written is no command, and no error."""
-    assert parse_command_mark(text) == ((), ())
+    assert parse_command_mark(text) == ((), (), False)
 
 
 def test_a_command_mark_of_netctls_is_read() -> None:
     """The inverse of `marks_of`."""
     command, env = ("sh", "-c", 'echo "é\n"'), (("A", ""), ("B", "c=d"))
-    assert parse_command_mark(dict(marks_of("shop", "web", command, env))["NETCTL_COMMAND"]) == (command, env)
+    assert parse_command_mark(dict(marks_of("shop", "web", command, env))["NETCTL_COMMAND"]) == (command, env, False)
 
 
 @pytest.mark.kernel
