@@ -140,6 +140,11 @@ def _parse_statement(text: str) -> tuple[Statement, str] | None:
         return Statement("notrack"), text.removeprefix("notrack")
     if found := re.match(r"masquerade(?: to :\d+-\d+)?", text):
         return Statement("masquerade"), text[found.end() :]
+    if found := re.match(r"redirect to :", text):
+        # The packet stays with the host, where another name server has this port.
+        keys, rest = _parse_keys(text[found.end() :])
+        name, rest = _parse_map(rest)
+        return Statement("none", ((keys, name),)), rest
     if found := re.match(r"(dnat|snat) (ip6?) to ", text):
         keys, rest = _parse_keys(text[found.end() :])
         name, rest = _parse_map(rest)
