@@ -1,10 +1,12 @@
-"""What a failed verification names as its likely cause."""
+"""What a failed verification names as its likely cause, and how its results fit a terminal."""
 
 from __future__ import annotations
 
+from reconciler.probes.model import IN_SUBNETS, Finding, PacketProbe, Result
 from reconciler.render.colour import PLAIN
 from reconciler.render.status import Difference, Foreign, HostStatus, Item, StatusDocument, count_items
 from reconciler.render.suspicions import Suspicion, find_suspicions, render_suspicions
+from reconciler.render.verify import compile_verification, render_verification
 from reconciler.state.subject import HOST_SUBJECT, Subject
 
 GONE = "host: nftables table inet netctl-shop is gone"
@@ -42,3 +44,18 @@ def test_without_a_cause_nothing_is_said() -> None:
     assert list(render_suspicions((), PLAIN)) == []
     many = [Suspicion("alpha", f"container c{number}", "is missing") for number in range(20)]
     assert "  and 12 more" in list(render_suspicions(many, PLAIN))
+
+
+def test_a_matrix_fits_the_terminal() -> None:
+    """A matrix that is wider than the terminal is summed up, since its columns cannot be folded; in a pipe it is whole."""
+    names = ("web-of-the-shop", "database-of-the-shop", "worker-of-the-shop", "cache-of-the-shop")
+    asked = [
+        PacketProbe(
+            host="alpha", netns=f"container:{one}", source=one, target=two, section=IN_SUBNETS, address="10.44.0.2",
+            expected=True, why="both are in front", subnet="front", kind="icmp",
+        )
+        for one in names for two in names if one != two
+    ]  # fmt: skip
+    document = compile_verification("shop", [Result(probe, Finding("answered")) for probe in asked], ())
+    assert "  ok  4 members, 12 of 12 probes passed" in render_verification(document, width=80)
+    assert "members" not in render_verification(document, width=0)
