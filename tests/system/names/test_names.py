@@ -99,7 +99,7 @@ def test_answers(topology: Path, topology_name: str) -> None:
 
 
 def test_reachable_and_resolvable_are_the_same(topology_name: str, topology: Path) -> None:
-    """A policy opens a name to its source alone, an isolated subnet knows its own, and no other port or address tells more."""
+    """A policy opens a name to its source alone, an isolated subnet knows its own, and no other port or address shows more."""
     assert topology.exists()
     web, worker, db, cache = (f"{topology_name}.{name}" for name in ("web", "worker-1", "db", "cache"))
     zone = f"{topology_name}.internal"
