@@ -17,7 +17,7 @@ help:
 	@echo "             TESTS=tests/unit names some; SUITE=trixie runs them in a fresh Debian 13 (as root; needs debootstrap)"
 	@echo "make setup   installs what netctl needs, and makes .venv/bin/netctl"
 	@echo "make bench   measures netctl beside hand-written ways to do the same (as root, about ten minutes);"
-	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc)"
+	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc), graph.py (pictures)"
 	@echo "make lock    renews requirements*.lock (needs uv)"
 
 setup:

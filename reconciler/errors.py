@@ -10,7 +10,8 @@
     ├── RolledBackError     4  an apply failed, and every host is in the state before
     ├── LeftoverError       5  an apply or destroy failed, and something is left
     ├── VerificationError   6  a probe found what the file does not say
-    └── LockedError         7  another netctl has the host's lock
+    ├── LockedError         7  another netctl has the host's lock
+    └── DeclinedError     130  the user has declined, before anything was changed
 
 Foreign exceptions (OSError, pydantic's, docker's) are translated at their origin, so that only these errors reach
 `cli`. Each has a sentence for the user, and a help line with advice.
@@ -35,6 +36,8 @@ class NetctlError(Exception):
     def __init__(self, message: str, help_text: str = "") -> None:
         """`message` describes the error; `help_text`, if given, is the advice."""
         super().__init__(message)
+        self.is_after_answer = False
+        """Whether the command has printed its JSON document already."""
         self.message = message
         self.help_text = help_text
 
@@ -163,3 +166,9 @@ class LockedError(NetctlError):
     """Another netctl holds the lock of a host; the message names the process."""
 
     exit_status = 7
+
+
+class DeclinedError(NetctlError):
+    """The user has answered a question with no, so that nothing was changed."""
+
+    exit_status = 130

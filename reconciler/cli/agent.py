@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reconciler.cli.parser import Command, Parser, parse_name
+from reconciler.cli.words import STANDARD_INPUT, default_file
 from reconciler.errors import UsageError, translating
 from reconciler.topology import DEFAULT_FILE
 
@@ -27,7 +28,8 @@ EXAMPLES = """\
 def add_arguments(parser: Parser) -> None:
     """FILE or a verb, and which hosts."""
     help_text = f"the topology (default: {DEFAULT_FILE}), or {', '.join(VERBS)}"
-    parser.add_argument("file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help=help_text)
+    parser.add_argument("file", nargs="?", metavar="FILE", help=help_text)
+    parser.add_argument("--file", "-f", dest="named", metavar="FILE", help="the same as FILE; NETCTL_FILE is the default")
     parser.add_argument("more", nargs="*", metavar="WORD", help="pause: how long (90s, 10m, 1h), and the file; resume: the file")
     parser.add_argument("--host", metavar="NAME", type=parse_name, action="append", help="hold this host only; may be repeated")
     parser.add_argument("--metrics", metavar="ADDRESS:PORT", type=_parse_endpoint, help="serve metrics for Prometheus there")
@@ -40,8 +42,14 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 when it was stopped."""
     if options.file in VERBS:
+        options.more += [options.named] if options.named else []
         with translating():  # such as a user's that cannot open the agent's files: nothing was changed
             return _VERBS[options.file](options)
+    if options.named and options.file:
+        options.more = [options.file]
+    options.file = options.named or options.file or default_file()
+    if options.file == STANDARD_INPUT:
+        raise UsageError("`netctl agent` cannot follow standard input", "name a file, which it reads again when it changes")
     if options.more:
         raise UsageError(f"`netctl agent` knows no {options.more[0]!r}", "`netctl agent --help` shows how it is used")
     return _hold(options)
@@ -124,7 +132,7 @@ def _held(words: list[str]) -> str:
 
     if len(words) > 1:
         raise UsageError(f"`netctl agent` knows no {words[1]!r}", "`netctl agent --help` shows how it is used")
-    file = words[0] if words else DEFAULT_FILE
+    file = words[0] if words else default_file()
     name = load_topology(file).name
     if not read_states(name, find_hosts(name)):
         raise HostError(f"no agent holds {name} on this machine", f"start one: netctl agent {file}")

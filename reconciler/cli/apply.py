@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from reconciler.cli.parser import Command, Parser, add_apply_options, add_file, add_host, add_plan_options, add_quiet
+from reconciler.cli.parser import Command, Parser, add_apply_options, add_dry_run, add_file, add_host, add_plan_options, add_quiet
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def add_arguments(parser: Parser) -> None:
     add_plan_options(parser)
     parser.add_argument("--plan", metavar="FILE", help="apply exactly the plan saved there, unless it is stale")
     add_apply_options(parser)
+    add_dry_run(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,7 +39,11 @@ def run(options: argparse.Namespace) -> int:
     from reconciler.cli.common import open_job, print_json, split_restarted
     from reconciler.fleet.rollout import containers_of
     from reconciler.plan.document import CODEC, shown_document
+    from reconciler.render.published import render_published
+    from reconciler.state.visible import visible
 
+    if options.dry_run:
+        return _run_dry(options)
     begun = time.monotonic()
     saved = _read_saved(options.plan) if options.plan else ""
     with open_job(options, lock=True) as job:
@@ -52,7 +57,17 @@ def run(options: argparse.Namespace) -> int:
     elif changed and not options.quiet:
         besides = f", but for {', '.join(drift)}" if drift else ""
         print(f"{document.topology} is as the file says{besides} ({elapsed_s:.1f} s).")
+        if hints := render_published(job.topology, job.desired.resolved, job.facts):
+            print(visible(hints))
     return 1 if drift else 0
+
+
+def _run_dry(options: argparse.Namespace) -> int:
+    from reconciler.cli import diff
+
+    if options.plan:
+        raise UsageError("--plan and --dry-run exclude each other", "`netctl diff` prints the plan that is due now")
+    return diff.run(argparse.Namespace(**{**vars(options), "command": "diff", "commands": False}))
 
 
 def _read_saved(path: str) -> str:
@@ -72,6 +87,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     """Plan, show, execute; returns the executed plan."""
     from reconciler.agent.state import DESTROYED, end_pause
     from reconciler.cli.common import answer_starts, plan_job, settle_stops, warn_of_drift, warn_of_lost
+    from reconciler.cli.terminal import confirm, question_of
     from reconciler.fleet.peers import write_own_peers
     from reconciler.plan.document import check_saved, compile_document
     from reconciler.render.progress import show_progress
@@ -82,6 +98,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
         check_saved(options.plan, saved, document)
     if not options.quiet:
         _show(job, options, document)
+    confirm(options, "" if saved else question_of(document))
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
         answer_starts(job)
@@ -97,6 +114,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
 def _show(job: Job, options: argparse.Namespace, document: PlanDocument) -> None:
     """The warnings, and the plan unless JSON is printed at the end."""
     from reconciler.cli.common import palette, warn_of_drops, warn_of_file, warn_of_slow_paths
+    from reconciler.cli.terminal import show
     from reconciler.plan.document import shown_document
     from reconciler.render.plan import render_plan
 
@@ -105,7 +123,7 @@ def _show(job: Job, options: argparse.Namespace, document: PlanDocument) -> None
     warn_of_slow_paths(job)
     if not options.json:
         shown = shown_document(document, show_secrets=options.show_secrets)
-        print(render_plan(shown, palette(), verbose=options.verbose), flush=True)
+        show(render_plan(shown, palette(), verbose=options.verbose))
 
 
-COMMAND = Command("apply", "bring every host to the file", EXAMPLES, add_arguments, run, changes_hosts=True)
+COMMAND = Command("apply", "bring every host to the file", EXAMPLES, add_arguments, run, changes_hosts=True, aliases=("up",))

@@ -47,6 +47,9 @@ def ask_for_diff(options: argparse.Namespace) -> int | None:
     answer = ask(path, question)
     if answer is None:
         return None
+    from reconciler.cli.terminal import width
+    from reconciler.render.fold import fold
+
     for descriptor, text in answer.texts:
-        (sys.stderr if descriptor == 2 else sys.stdout).write(text)
+        (sys.stderr if descriptor == 2 else sys.stdout).write(text if descriptor == 2 else fold(text, width()))
     return answer.status

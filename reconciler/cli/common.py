@@ -101,6 +101,7 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
     """
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import count_workers, targets_of
+    from reconciler.render.spinner import spin
 
     command = f"netctl {options.command} {options.file}"
     (parsed, outline), only = read_outlined(options.file), options.host or ""
@@ -111,8 +112,11 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
         peers, reported = greet_dropped(options, topology, fleet, command)
+        count = len(fleet.targets)
+        words = f"reading {'1 host' if count == 1 else f'{count} hosts'} of {topology.name}"
         with watching(fleet) if not lock else nullcontext():
-            facts |= fleet.read(lock=lock)
+            with spin(sys.stderr, words, quiet=getattr(options, "quiet", False) or getattr(options, "json", False)):
+                facts |= fleet.read(lock=lock)
 
             from reconciler.compile import compile_topology
 

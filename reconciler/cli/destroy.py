@@ -11,9 +11,19 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.cli.parser import Command, Parser, add_apply_options, add_file, add_host, add_plan_options, add_quiet, parse_name
-from reconciler.errors import LeftoverError, NetctlError, UsageError
-from reconciler.topology import DEFAULT_FILE
+from reconciler.cli.parser import (
+    Command,
+    Parser,
+    add_apply_options,
+    add_dry_run,
+    add_file,
+    add_host,
+    add_plan_options,
+    add_quiet,
+    parse_name,
+)
+from reconciler.cli.words import default_file
+from reconciler.errors import DeclinedError, LeftoverError, NetctlError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.fleet.fleet import Fleet
@@ -34,7 +44,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: Parser) -> None:
     """FILE or --name, and the options of a destroy."""
-    add_file(parser, default=None)
+    add_file(parser, may_lack=True)
     add_host(parser)
     add_quiet(parser)
     add_plan_options(parser)
@@ -42,6 +52,7 @@ def add_arguments(parser: Parser) -> None:
     help_text = "leave out ssh hosts that cannot be reached, and name them"
     parser.add_argument("--keep-going", action="store_true", help=help_text)
     add_apply_options(parser)
+    add_dry_run(parser)
 
 
 class _Scope(NamedTuple):
@@ -75,12 +86,14 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     if options.name and options.file:
         raise UsageError("a file and --name exclude each other", "give the one or the other")
-    options.file = options.file or DEFAULT_FILE
+    options.file = options.file or default_file()
     parsed, outline = (None, None) if options.name else read_outlined(options.file)
     count = 1 if options.name else count_workers(outline) if outline else 0
     with Fleet.start(count) as fleet:
         scope = _greet_all(options, parsed, outline, fleet)
         document = _clear(options, fleet, scope.topology)
+        if options.dry_run:
+            return _finish_dry(options, document)
         if options.host:  # the other hosts still have their resources
             cleared = {"", *(target.destination for target in fleet.targets)}
             known = {**scope.destinations, **scope.peers}
@@ -117,22 +130,42 @@ def _greet_all(options: argparse.Namespace, parsed: ParsedFile | None, outline: 
 
 def _clear(options: argparse.Namespace, fleet: Fleet, name: str) -> PlanDocument:
     """Plan for an empty state, show, execute; returns the executed plan."""
-    from reconciler.agent.state import DESTROYED, pause_agents
+    from reconciler.agent.state import DESTROYED, end_pause, pause_agents
     from reconciler.cli.common import settle_stops
+    from reconciler.cli.terminal import confirm, show
     from reconciler.plan.document import compile_document
     from reconciler.render.progress import show_progress
+    from reconciler.render.spinner import spin
 
-    pause_agents(name, DESTROYED)
-    fleet.read(lock=True)
+    if not options.dry_run:
+        pause_agents(name, DESTROYED)
+    with spin(sys.stderr, f"reading {name}", quiet=options.quiet or options.json):
+        fleet.read(lock=not options.dry_run)
     plans = fleet.plan({}, document=options.json)
     document = compile_document(name, tuple(plans.values()))
     if not (options.quiet or options.json):
-        print(_render(document, options), flush=True)
+        show(_render(document, options))
+    if options.dry_run:
+        return document
+    try:
+        confirm(options, f"Delete all of {name}?" if any(host.changes for host in document.hosts) else "")
+    except (DeclinedError, KeyboardInterrupt):
+        end_pause(name, DESTROYED)
+        raise
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         fleet.apply(plans, progress)
         settle_stops()
     fleet.forget()
     return document
+
+
+def _finish_dry(options: argparse.Namespace, document: PlanDocument) -> int:
+    from reconciler.cli.common import print_json
+    from reconciler.plan.document import CODEC, shown_document
+
+    if options.json:
+        print_json(CODEC.encode(shown_document(document, show_secrets=options.show_secrets)))
+    return 0
 
 
 def _report(options: argparse.Namespace, document: PlanDocument, scope: _Scope, elapsed_s: float, *, has_lost: bool) -> None:
@@ -157,7 +190,9 @@ def _left_over(scope: _Scope) -> LeftoverError:
     words = "; ".join(f"{host} ({destinations[host]}): {error.message}" for host, error in left.items())
     commands = [f"netctl destroy --name {name} --host {destinations[host]}" for host in left]
     help_text = f"delete them when the hosts are back: {'; '.join(commands)}"
-    return LeftoverError(f"resources of {name} remain on: {words}", help_text)
+    error = LeftoverError(f"resources of {name} remain on: {words}", help_text)
+    error.is_after_answer = True
+    return error
 
 
 def _render(document: PlanDocument, options: argparse.Namespace) -> str:
@@ -214,4 +249,6 @@ def _remove_files(scope: _Scope) -> None:
         LOG_DIRECTORY.rmdir()
 
 
-COMMAND = Command("destroy", "delete all resources of the topology", EXAMPLES, add_arguments, run, changes_hosts=True)
+COMMAND = Command(
+    "destroy", "delete all resources of the topology", EXAMPLES, add_arguments, run, changes_hosts=True, aliases=("down",)
+)

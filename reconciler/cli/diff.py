@@ -60,6 +60,7 @@ def show(options: argparse.Namespace, job: Job, plans: Mapping[str, HostPlan], t
     """Print the plan, and the warnings of the file and of the hosts; the exit status."""
     from reconciler.cli.common import palette, warn_of_drops, warn_of_file, warn_of_slow_paths
     from reconciler.cli.planfile import save_plan
+    from reconciler.cli.terminal import show as fold_and_print
     from reconciler.plan.document import compile_document, render_document, shown_document
     from reconciler.render.plan import render_plan
 
@@ -73,7 +74,7 @@ def show(options: argparse.Namespace, job: Job, plans: Mapping[str, HostPlan], t
         script = _render_commands(job.topology, targets, shown, is_masked=not options.show_secrets and shown != document)
         sys.stdout.write(script)
     else:
-        print(render_plan(shown, palette(), verbose=options.verbose))
+        fold_and_print(render_plan(shown, palette(), verbose=options.verbose))
     warn_of_file(job.topology, job.desired.resolved)
     warn_of_drops(job)
     warn_of_slow_paths(job)
@@ -120,4 +121,4 @@ def shell_of(topology: Topology, target: Target) -> HostShell:
     return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 
-COMMAND = Command("diff", "print the plan and change nothing", EXAMPLES, add_arguments, run)
+COMMAND = Command("diff", "print the plan and change nothing", EXAMPLES, add_arguments, run, aliases=("plan",))

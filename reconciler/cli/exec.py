@@ -12,9 +12,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.parser import Command, Parser, parse_name
+from reconciler.cli.parser import Command, Parser, add_file_option, parse_name
 from reconciler.errors import HostError, UsageError, help_for
-from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from reconciler.kernel.namespaces import Namespaces
@@ -22,17 +21,22 @@ if TYPE_CHECKING:
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """The statuses of a shell for these errors."""
+LAB_MEMBERS = ("router", "outside")
+"""The namespaces of a lab that are no host of the file: its router, and the world outside."""
 EXAMPLES = """\
-  netctl exec web -- ip address       run a command in a container's network
-  netctl exec --host alpha -- ss -lnt in a host's own network
+  netctl exec web ip address          run a command in a container's network
+  netctl exec web sh -c 'ip route; ss -lnt'
+  netctl exec --host alpha ss -lnt    in a host's own network
+  netctl exec --host outside curl -m 3 http://192.0.2.11:8080
+                                      in the lab's world outside; its router is `router`
 The command is one of this machine's, not of the container's image. The exit status is its own.
 """
 
 
 def add_arguments(parser: Parser) -> None:
     """The file, the namespace and the command."""
-    parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
-    help_text = "a host's own network namespace, not a container's"
+    add_file_option(parser)
+    help_text = "a host's own network namespace, not a container's; of a lab, also router and outside"
     parser.add_argument("--host", metavar="NAME", type=parse_name, help=help_text)
     parser.add_argument(
         "container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas and services, as in worker-2"
@@ -53,11 +57,16 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("`netctl exec` needs a container", help_text)
     if not words:
         raise UsageError("`netctl exec` needs a command", "write it after `--`: netctl exec web -- ip address")
-    topology = load(options)
+    topology = load(argparse.Namespace(file=options.file))
+    if options.host:
+        check_name("host", options.host, (*topology.hosts, *LAB_MEMBERS) if _has_lab(topology) else topology.hosts)
     if options.container and not options.host:
         topology = _with_members(topology, options.container)
         check_name("container", options.container, topology.containers)
         options.container = topology.containers[options.container].share or options.container
+    if options.host in LAB_MEMBERS and options.host not in topology.hosts:
+        _enter(_member_path(topology, options.host), options.host)
+        return _become(words)
     host = topology.hosts[options.host or topology.containers[options.container].host]
     if host.connect.scheme == "ssh":
         netns = HOST if options.host else container_netns(options.container)
@@ -85,6 +94,16 @@ def _with_members(topology: Topology, name: str) -> Topology:
     with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
         fleet.greet(targets, "netctl exec")
         return expand_members(topology, fleet.read(lock=False))[0]
+
+
+def _has_lab(topology: Topology) -> bool:
+    return any(host.connect.scheme == "lab" for host in topology.hosts.values())
+
+
+def _member_path(topology: Topology, member: str) -> str:
+    from reconciler.state.ref import lab_netns, netns_path
+
+    return netns_path(topology.name, lab_netns(member))
 
 
 def _host_path(topology: Topology, name: str) -> str:

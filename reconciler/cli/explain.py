@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from reconciler.cli.parser import Command, Parser, parse_name
+from reconciler.cli.parser import Command, Parser, add_file_option, parse_name
 from reconciler.errors import UsageError
-from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
     help_text = "a container, a host, `outside`, or an address"
     parser.add_argument("source", metavar="FROM", type=parse_name, help=help_text)
     parser.add_argument("target", metavar="TO[:PORT[/PROTO]]", type=parse_name, help="the same; without a port it is a ping")
-    parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
+    add_file_option(parser)
     parser.add_argument("--file-only", action="store_true", help="explain what the file asks for; touch no host")
     help_text = "send one packet, and follow it with nftables' trace on all hosts"
     parser.add_argument("--trace", action="store_true", help=help_text)
@@ -76,7 +75,7 @@ def _from_file(options: argparse.Namespace, target: PathTarget) -> ExplainDocume
 
 
 def _from_hosts(options: argparse.Namespace, target: PathTarget) -> ExplainDocument:
-    from reconciler.cli.common import open_job, plan_present
+    from reconciler.cli.common import open_job, plan_present, warn_of_drops
     from reconciler.explain.ask import answer, ask
     from reconciler.explain.build import build_world
     from reconciler.render.explain import compile_explanation
@@ -89,6 +88,7 @@ def _from_hosts(options: argparse.Namespace, target: PathTarget) -> ExplainDocum
         live = build_world(topology, live_states(desired, plans), job.facts)
         answers: tuple[PathAnswer, ...] = tuple(answer(live, one.question) for one in expected)
         traces = [_trace(job, one, wanted) for one, wanted in zip(answers, expected, strict=True)] if options.trace else []
+        warn_of_drops(job)  # other programs' rules are no records
     return compile_explanation(topology, (options.source, options.target), answers, expected, reasons_of(plans), traces)
 
 

@@ -314,4 +314,4 @@ def _next_steps(directory: Path, files: Sequence[str], options: argparse.Namespa
     )
 
 
-COMMAND = Command("import", "write a topology from Compose files, or from what Docker runs", EXAMPLES, add_arguments, run)
+COMMAND = Command("import", "write a topology from Compose files or from Docker", EXAMPLES, add_arguments, run)

@@ -16,10 +16,31 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from reconciler.cli import agent, apply, destroy, diff, explain, exposure, hook, init, status, validate, verify, wait, watch
+from reconciler.cli import (
+    agent,
+    apply,
+    completion,
+    destroy,
+    diff,
+    explain,
+    exposure,
+    graph,
+    help_,
+    hook,
+    init,
+    ls,
+    rehearse,
+    status,
+    validate,
+    verify,
+    version,
+    wait,
+    watch,
+)
 from reconciler.cli import exec as execute
 from reconciler.cli import import_ as importing
 from reconciler.cli.parser import parse_arguments
+from reconciler.cli.words import wants_json
 from reconciler.errors import NetctlError, TopologyError, translate
 
 STOPPED = 128
@@ -39,14 +60,20 @@ COMMANDS = (
     destroy.COMMAND,
     validate.COMMAND,
     status.COMMAND,
+    ls.COMMAND,
     verify.COMMAND,
     explain.COMMAND,
     exposure.COMMAND,
+    graph.COMMAND,
+    rehearse.COMMAND,
     execute.COMMAND,
     agent.COMMAND,
     hook.COMMAND,
     wait.COMMAND,
     watch.COMMAND,
+    help_.COMMAND,
+    completion.COMMAND,
+    version.COMMAND,
 )
 """The commands in the order of `netctl --help`."""
 
@@ -132,14 +159,18 @@ def _stop(number: int, _: object) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run netctl with the arguments (default: the process's own); its exit status. It raises only SystemExit."""
     changes_hosts = False
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        command, options = parse_arguments(sys.argv[1:] if arguments is None else arguments, COMMANDS)
+        command, options = parse_arguments(words, COMMANDS)
         changes_hosts = command.changes_hosts
         exit_status = command.run(options)
         sys.stdout.flush()
     except NetctlError as error:
+        exit_status = _status(error.exit_status, changes_hosts=changes_hosts)
         _report(error)
-        return _status(error.exit_status, changes_hosts=changes_hosts)
+        if wants_json(words) and not error.is_after_answer:
+            _print_refusal(error, exit_status)
+        return exit_status
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         print(f"\nerror: {STOPS[number]}; nothing more was done", file=sys.stderr)
@@ -156,6 +187,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _report_defect(error)
         return _status(DEFECT, changes_hosts=changes_hosts)
     return exit_status
+
+
+def _print_refusal(error: NetctlError, exit_status: int) -> None:
+    """The error as JSON, for programs; its text is on standard error."""
+    with contextlib.suppress(ImportError, MemoryError, OSError):
+        import json
+
+        from reconciler.plan.document import CODEC
+        from reconciler.render.refusal import compile_refusal
+
+        print(json.dumps(CODEC.encode(compile_refusal(error, exit_status)), indent=2), flush=True)
 
 
 def _refused_output() -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
 from reconciler import __version__
+from reconciler.cli.words import COMMAND_HINTS, OPTION_HINTS, bring_forward, default_file, find_file, split_exec
 from reconciler.errors import UsageError
 from reconciler.topology import DEFAULT_FILE
 
@@ -44,7 +45,9 @@ class Command(NamedTuple):
     changes_hosts: bool = False
     """Whether a defect of netctl may leave resources on a host."""
     takes_words: bool = False
-    """Whether `words` takes the words after `--`."""
+    """Whether `words` takes the words of a command, after `--` or after the first argument."""
+    aliases: tuple[str, ...] = ()
+    """Names that other tools have for it."""
 
 
 class _TopParser(Parser):
@@ -57,31 +60,61 @@ class _TopParser(Parser):
         found = re.search(r"invalid choice: '(.*?)'", message)
         if not found:
             super().error(message)
-        near = nearest(found.group(1), self.names)
+        word = found.group(1)
+        near = nearest(word, self.names)
+        hint = COMMAND_HINTS.get(word) or (f"netctl {near}" if near else "")
         listed = f"the commands are {', '.join(self.names)}; see `netctl --help`"
-        raise UsageError(f"there is no command {found.group(1)!r}", f"did you mean `netctl {near}`?" if near else listed)
+        raise UsageError(f"there is no command {word!r}", f"did you mean `{hint}`?" if hint else listed)
 
 
 def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Command, argparse.Namespace]:
     """The command, and its options. UsageError if they are wrong. `--help` and `--version` raise SystemExit."""
-    # The words after `--` are the command of exec, which netctl does not parse.
-    words = list(arguments)
-    cut = words.index("--") if "--" in words else len(words)
-    top, parsers = _make_parsers(commands)
-    options, unknown = top.parse_known_args(words[:cut])
-    command = next(command for command in commands if command.name == options.command)
-    if unknown:
+    top, parsers = make_parsers(commands)
+    by_name = {name: command for command in commands for name in (command.name, *command.aliases)}
+    with_value = frozenset(flag for parser in parsers.values() for flag in options_of(parser, with_value=True))
+    words = bring_forward(arguments, by_name, with_value)
+    if words and words[0] in by_name:
+        words[0] = by_name[words[0]].name
+    tail: list[str] = []
+    if words and words[0] in by_name and by_name[words[0]].takes_words:
+        own, tail = split_exec(words[1:], with_value)
+        words = [words[0], *own]
+    elif "--" in words:
+        cut = words.index("--")
+        words, tail = words[:cut], words[cut + 1 :]
+    options, unknown = top.parse_known_args(words)
+    command = by_name[options.command]
+    # argparse reads no further names after an option.
+    if hasattr(options, "names") and not any(word.startswith("-") for word in unknown):
+        options.names += unknown
+    elif unknown:
         _refuse_unknown(unknown[0], parsers[command.name])
-    tail = words[cut + 1 :]
     if command.takes_words:
         options.words += tail
     elif tail:
         name = f"netctl {command.name}"
         raise UsageError(f"`{name}` takes nothing after `--`", f"`{name} --help` shows its usage")
+    _settle_file(options)
+    options.command_table = tuple(commands)  # for those that are about commands
     return command, options
 
 
-def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
+def _settle_file(options: argparse.Namespace) -> None:
+    """Choose the file: that of `--file`, the argument, or the default; UsageError if two are given."""
+    if not hasattr(options, "file_option"):
+        return
+    if hasattr(options, "names"):
+        options.file, options.names = (None, options.names) if options.file_option else find_file(options.names)
+    if options.file_option is not None and options.file is not None:
+        raise UsageError("the file is given twice", "name it once: netctl COMMAND FILE, or netctl COMMAND -f FILE")
+    options.file = options.file_option if options.file is None else options.file
+    if options.file == "":
+        raise UsageError("the name of the file is empty", f"name a file, or leave it out for {DEFAULT_FILE}")
+    if options.file is None and not options.may_lack_file:
+        options.file = default_file()
+
+
+def make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and those of all commands by name."""
     top = _TopParser(
         prog="netctl",
@@ -96,7 +129,7 @@ def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser
     parsers = {
         command.name: subparsers.add_parser(
             command.name,
-            help=command.summary,
+            help=command.summary + (f" (also: {', '.join(command.aliases)})" if command.aliases else ""),
             description=command.summary[0].upper() + command.summary[1:] + ".",
             epilog=f"examples:\n{command.examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -110,11 +143,18 @@ def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser
 
 
 def _refuse_unknown(word: str, parser: Parser) -> NoReturn:
-    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001  argparse has no other way to list them
-    near = nearest(word.partition("=")[0], flags) if word.startswith("-") else ""
-    what = "option" if word.startswith("-") else "argument"
+    option = word.partition("=")[0] if word.startswith("-") else ""
+    near = nearest(option, options_of(parser)) if option else ""
+    what = "option" if option else "argument"
     help_text = f"did you mean {near}?" if near else f"`{parser.prog} --help` shows its usage"
+    help_text = OPTION_HINTS.get(option, help_text)
     raise UsageError(f"`{parser.prog}` knows no {what} {word!r}", help_text)
+
+
+def options_of(parser: Parser, *, with_value: bool = False) -> list[str]:
+    """The options of a parser; with `with_value`, those that take a value."""
+    actions = parser._actions  # noqa: SLF001  argparse has no other way to list them
+    return [flag for action in actions if not with_value or action.nargs is None for flag in action.option_strings]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -127,9 +167,25 @@ def nearest(word: str, known: Iterable[str]) -> str:
 # --- shared options ---------------------------------------------------------------------------------------------------
 
 
-def add_file(parser: Parser, *, default: str | None = DEFAULT_FILE) -> None:
-    """FILE and --json."""
-    parser.add_argument("file", nargs="?", default=default, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
+def add_file(parser: Parser, *, may_lack: bool = False) -> None:
+    """FILE, -f FILE and --json. With `may_lack`, the file stays None if none is given."""
+    parser.add_argument(
+        "file", nargs="?", default=None, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE}); - is standard input"
+    )
+    add_file_option(parser, may_lack=may_lack)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_file_option(parser: Parser, *, may_lack: bool = False) -> None:
+    """-f FILE alone."""
+    parser.add_argument("--file", "-f", dest="file_option", metavar="FILE", help="the same as FILE; NETCTL_FILE is the default")
+    parser.set_defaults(may_lack_file=may_lack, file=None)
+
+
+def add_names(parser: Parser, what: str) -> None:
+    """FILE and names in one list, -f FILE and --json. A name has no dot and no slash; a file has one, or is first and exists."""
+    parser.add_argument("names", nargs="*", metavar="[FILE] [NAME]", help=what)
+    add_file_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
@@ -152,10 +208,15 @@ def add_plan_options(parser: Parser) -> None:
 
 def add_apply_options(parser: Parser) -> None:
     """Options for the execution of a plan: --yes and --rollback-after."""
-    help_text = "ask nothing: also connect to machines that only a host reports"
+    help_text = "ask nothing: remove and re-create containers, and connect to machines that only a host reports"
     parser.add_argument("--yes", "-y", action="store_true", help=help_text)
     help_text = "seconds without a sign of life after which an ssh host rolls back (default: 60)"
     parser.add_argument("--rollback-after", metavar="S", type=_parse_seconds, default=60.0, help=help_text)
+
+
+def add_dry_run(parser: Parser) -> None:
+    """--dry-run."""
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
 
 
 def parse_name(text: str) -> str:

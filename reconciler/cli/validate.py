@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from typing import Any
 
 from reconciler.cli.parser import Command, Parser, add_file
-from reconciler.errors import Fault, TopologyError
+from reconciler.errors import TopologyError
 
-FORMAT_VERSION = 1
 EXAMPLES = """\
   netctl validate shop.yaml           every fault, with its place and what to write
 """
@@ -39,24 +36,21 @@ def run(options: argparse.Namespace) -> int:
 def _run_json(options: argparse.Namespace) -> int:
     from reconciler.cli.common import load, print_json
     from reconciler.compile import check_alone
+    from reconciler.plan.document import CODEC
     from reconciler.render.errors import SHOWN_FAULTS
+    from reconciler.render.validation import FORMAT_VERSION, ValidationDocument, list_faults
     from reconciler.topology.advice import find_advice
 
     try:
         topology = load(options)
         check_alone(topology)
     except TopologyError as error:
-        faults = {"faults": _listed(error.faults[:SHOWN_FAULTS]), "count": len(error.faults)}
-        answer = {"path": error.path, "valid": False, **faults, "warnings": []}
-        print_json({"format_version": FORMAT_VERSION, **answer})
+        faults = list_faults(error.faults[:SHOWN_FAULTS])
+        print_json(CODEC.encode(ValidationDocument(FORMAT_VERSION, error.path, False, "", len(error.faults), faults)))
         return error.exit_status
-    answer = {"path": options.file, "valid": True, "topology": topology.name, "faults": []}
-    print_json({"format_version": FORMAT_VERSION, **answer, "warnings": _listed(find_advice(topology))})
+    warnings = list_faults(find_advice(topology))
+    print_json(CODEC.encode(ValidationDocument(FORMAT_VERSION, topology.path, True, topology.name, 0, warnings=warnings)))
     return 0
-
-
-def _listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    return [{**fault.position._asdict(), "message": fault.message, "help": fault.help_text} for fault in faults]
 
 
 COMMAND = Command("validate", "read and check the file only", EXAMPLES, add_arguments, run)

@@ -36,38 +36,42 @@ def run(options: argparse.Namespace) -> int:
     """0 if the network is as the file says, 6 if a probe finds a difference."""
     from dataclasses import replace
 
-    from reconciler.cli.common import open_job, palette, print_json
-    from reconciler.compile.conflicts import refuse
+    from reconciler.cli.common import open_job, palette, plan_present, print_json
+    from reconciler.cli.status import read_status
+    from reconciler.cli.terminal import show
     from reconciler.plan.document import CODEC
+    from reconciler.render.suspicions import find_suspicions
     from reconciler.render.verify import compile_verification, render_verification
     from reconciler.verify.expectations import compile_probes
     from reconciler.verify.suspects import name_suspects
 
     only, options.host = options.host, None  # listeners may be needed on every host
     with open_job(options, lock=False) as job:
-        # A container that does not run sends no probe. Of several, those that run do.
-        refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.is_member))
         begun = time.monotonic()
         _require_hosts(job)
         topology, notes = _present(job)
         plan = _limit(compile_probes(topology, job.desired.resolved, job.facts), only)
         plan = replace(plan, notes=(*plan.notes, *notes))
         results = name_suspects(job.fleet.probe(plan.probes), topology, job.desired.hosts, job.facts)
-    document = compile_verification(job.topology.name, results, plan.notes)
+        has_failed = not all(result.passed for result in results)
+        plans = plan_present(job.fleet, job.desired) if has_failed else {}
+    causes = find_suspicions(read_status(job, plans)) if has_failed else ()
+    document = compile_verification(job.topology.name, results, plan.notes, causes)
     if options.json:
         print_json(CODEC.encode(document))
     else:
-        print(render_verification(document, palette(), elapsed_s=time.monotonic() - begun))
+        show(render_verification(document, palette(), elapsed_s=time.monotonic() - begun))
     return 0 if document.passed else VerificationError.exit_status
 
 
 def _present(job: Job) -> tuple[Topology, tuple[str, ...]]:
-    """The topology without the members that do not run, and a note for each of these."""
+    """The topology without the containers of other programs that do not run, and a note for each of these."""
     from dataclasses import replace
 
-    absent = {conflict.awaited: conflict.reason for conflict in job.desired.conflicts if conflict.is_member}
-    containers = {name: each for name, each in job.topology.containers.items() if name not in absent}
-    notes = tuple(f"{name} sends no probe, because it waits: {reason}" for name, reason in absent.items())
+    absent = {conflict.awaited: conflict.reason for conflict in job.desired.conflicts if conflict.awaited}
+    found = job.topology.containers.items()
+    containers = {name: each for name, each in found if name not in absent and each.share not in absent}
+    notes = tuple(f"{name} is left out, because it does not run: {reason}" for name, reason in absent.items())
     return replace(job.topology, containers=containers), notes
 
 

@@ -6,8 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from reconciler.cli.parser import Command, Parser
-from reconciler.topology import DEFAULT_FILE
+from reconciler.cli.parser import Command, Parser, add_file_option
 
 if TYPE_CHECKING:
     from reconciler.topology.types import Topology
@@ -25,7 +24,7 @@ exit status: 0 in step, 1 not within the time
 def add_arguments(parser: Parser) -> None:
     """CONTAINER, the file, and how long."""
     parser.add_argument("container", nargs="?", metavar="CONTAINER", help="wait for the network of this one only")
-    parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
+    add_file_option(parser)
     parser.add_argument("--timeout", metavar="S", type=_parse_timeout, default=60.0, help="how long to wait (default: 60)")
 
 

@@ -167,7 +167,8 @@ def _addressing(world: World, host: str, record: Record) -> None:
 def _firewall(world: World, host: str, record: Record) -> None:
     node = _node(world, (host, HOST))
     if isinstance(record, FirewallTable):
-        node.tables.setdefault((record.family, record.subnet), Table(record.family, record.topology, record.subnet))
+        table = Table(record.family, record.topology, record.subnet)
+        node.tables.setdefault((record.family, record.subnet), table).is_intact = record.intact
     elif isinstance(record, FirewallElement):
         key = (record.family, record.subnet)
         if key not in node.tables:

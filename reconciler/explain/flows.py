@@ -19,6 +19,8 @@ UPLINK_PORT = str(UPLINK_NUMBER)
 """The port that is the host's uplink."""
 SIMULATED = "frames inside Open vSwitch meet no rule of nftables: the switch itself named its flows (`ovs-appctl ofproto/trace`)"
 """What stands for a trace of nftables there."""
+UNKNOWN_MAC = "02:00:00:00:00:02"
+"""What stands for the hardware address of a router that is not in the file."""
 ETHERNET = {4: "ip", 6: "ipv6"}
 ECHO = {4: ("8", "0"), 6: ("128", "129")}
 """ICMP types of an echo request and its answer (RFC 792, RFC 4443)."""
@@ -58,6 +60,7 @@ def flow_words(port: str, frame: Frame) -> str:
     fields = dict(fields_of(frame))
     if "icmp6" in fields:
         fields["icmpv6_type"] = fields.pop("icmp_type")  # of a whole frame, only this name is accepted
+    fields["dl_dst"] = fields["dl_dst"] or UNKNOWN_MAC
     left_out = ("vlan_tci", "nw_proto", "nw_frag", "ip", "ipv6")
     words = [f"{name}={value}" if value else name for name, value in fields.items() if name not in left_out and (value or name)]
     quoted = port if port in (OWN_PORT, UPLINK_PORT) else f'"{port}"'

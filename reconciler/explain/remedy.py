@@ -90,6 +90,11 @@ def _publish(topology: Topology, answer: PathAnswer, target: Container) -> Remed
     suffix = f"/{protocol}" if protocol not in ("tcp", "icmp") else ""
     example = f'"{port}:{port}{suffix}"' if port else '"8080:80"'
     where: Path = ("containers", target.origin, PORTS_KEY)
+    modes = {each.subnet: topology.subnets[each.subnet].mode for each in target.attachments}
+    if all(mode == "isolated" for mode in modes.values()):  # such a subnet publishes nothing
+        name = next(iter(modes))
+        words = f"write `mode: nat` in {name}, and publish a port in {target.origin}: `{PORTS_KEY}: [{example}]`"
+        return Remedy(words, ("subnets", name, "mode"))
     held = "" if where in topology.positions else f" in {target.origin}"
     return Remedy(f"publish a port{held}: `{PORTS_KEY}: [{example}]`; other networks reach published ports only", where)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.explain.flows import OWN_PORT, UPLINK_PORT, describe_flow, flow_words, run_flows
 from reconciler.explain.packet import CLIENT_PORT, Crossing, End, Frame, Hop, Layer, SwitchVisit, Trail, WalkedPacket
-from reconciler.explain.tables import Fields, Run
+from reconciler.explain.tables import Fields, Run, Table
 from reconciler.explain.words import describe_drop, describe_sender
 from reconciler.explain.world import Node, NodeLink, World
 from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
@@ -62,6 +62,12 @@ class FrameWalker(ABC):
         self.trail.crossings += [Crossing(node.host, hit) for hit in run.hits]
         return run
 
+    def trust(self, node: Node, table: Table) -> None:
+        """End the path if another program has changed the rules of a table: then nothing is known of them."""
+        if not table.is_intact:
+            words = f"another program has changed the nftables table {table.family} of netctl, so its rules are not known"
+            self.stop(node, "unknown", words, "damaged")
+
     # --- links ----------------------------------------------------------------------------------------------------------
 
     def transmit(self, node: Node, interface: NodeLink, frame: Frame, hop: str = "") -> None:
@@ -80,7 +86,7 @@ class FrameWalker(ABC):
             case "stacked":
                 self._over_stacked(node, interface, frame, hop)
             case _:
-                self._over_lan(node, frame, hop)
+                self._over_lan(node, interface, frame, hop)
 
     def _over_cable(self, node: Node, interface: NodeLink, frame: Frame) -> None:
         key, name = interface.peer or (node.key, "")
@@ -136,6 +142,7 @@ class FrameWalker(ABC):
         if frame.target_mac == bridge.mac:
             fields["meta pkttype"] = "host"
         for table, chain in node.chains("bridge", "prerouting"):
+            self.trust(node, table)
             run = self.cross(node, table.run(chain.name, fields))
             elements = [element for hit in run.hits for element in hit.elements]
             if run.verdict == "drop":
@@ -275,6 +282,7 @@ class FrameWalker(ABC):
             table = node.tables.get(("netdev", hook.subnet))
             if table is None or hook.chain not in table.program:
                 continue
+            self.trust(node, table)
             fields = self.frame_fields(interface.name, frame)
             fields["meta pkttype"] = "host"
             run = self.cross(node, table.run(hook.chain, fields))
@@ -338,16 +346,17 @@ class FrameWalker(ABC):
         else:
             self.transmit(host, lower, frame, hop)
 
-    def _over_lan(self, node: Node, frame: Frame, hop: str) -> None:
+    def _over_lan(self, node: Node, link: NodeLink, frame: Frame, hop: str) -> None:
         """A frame leaves by the uplink of a real host: what is behind it is known only of hosts of the file."""
         host = self.world.neighbour_host(frame.target_mac)
         if not host and hop in self.world.owners:
             host = self.world.owners[hop][0][0]
-        uplink = self.world.uplink(host) if host and host != LAB else None
-        if uplink and host != node.host:
-            self.hop(node, "network", f"the network between {node.host} and {host} carries it; it is not netctl's")
-            mac = frame.target_mac if self.world.is_on_lan(frame.target_mac) else uplink.mac
-            self.arrive(self.world.nodes[host, HOST], uplink, replace(frame, target_mac=mac))
+        entry = self.world.lan_entry(host, frame.target_mac) if host and host != LAB else None
+        if entry and (host != node.host or entry.name != link.name):
+            words = f"the network between {node.host} and {host} carries it; it is not netctl's"
+            self.hop(node, "network", words if host != node.host else f"the LAN carries it from {link.name} to {entry.name}")
+            mac = frame.target_mac if self.world.is_on_lan(frame.target_mac) else entry.mac
+            self.arrive(self.world.nodes[host, HOST], entry, replace(frame, target_mac=mac))
             return
         packet = frame.packet
         where = f"by {hop}" if hop and hop != packet.target else f"to {packet.target}"

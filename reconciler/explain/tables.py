@@ -89,6 +89,8 @@ class Table:
         self.family, self.subnet = family, subnet
         self.program: Program = program_of(family, topology, subnet)
         self.sets: dict[str, SetIndex] = {}
+        self.is_intact = True
+        """Whether its rules are those of the program."""
 
     def add(self, element: FirewallElement) -> None:
         """Add an element to its set."""

@@ -212,6 +212,8 @@ class Walker(FrameWalker):
                 return bridge.mac, proxy
             if bridge and there.is_host and (known := there.neighbors.get((bridge.name, address))):
                 return known.mac, known
+            if bridge and bridge.mac and there.is_host and there.holds(address):
+                return bridge.mac, None  # a host answers for its addresses on all of its links (ip-sysctl.rst, arp_ignore)
         key, dev = self.world.owners.get(address, (node.key, ""))
         owner = self.world.nodes[key].interfaces.get(dev)
         return (owner.mac if owner and key != node.key else ""), None
@@ -223,7 +225,9 @@ class Walker(FrameWalker):
             return LOOPBACK
         way = node.route(target)
         if way is None:
-            self.stop(node, "lost", f"{node.name} has no route to {target}", "route")
+            down = next((link for link in node.interfaces.values() if not link.is_up), None)
+            why = f": {down.name} is down" if down else ""
+            self.stop(node, "lost", f"{node.name} has no route to {target}{why}", "down" if down else "route")
             raise EndedError
         return way
 
@@ -270,6 +274,7 @@ class Walker(FrameWalker):
     def _chain(self, node: Node, table: Table, chain: ParsedChain, visit: Visit, way: Way | None) -> None:
         if chain.type == "nat" and not visit.is_new:
             return
+        self.trust(node, table)
         run = self.cross(node, table.run(chain.name, self._fields(node, visit, way)))
         visit.is_untracked = visit.is_untracked or (run.untracked and chain.priority < CONNTRACK_PRIORITY)
         if run.verdict in ("drop", "reject"):

@@ -184,6 +184,17 @@ class World:
         port = peer.interfaces.get(interface.peer[1]) if peer and interface.peer else None
         return bool(peer and port and any(one.joins or one.sort == "foreign" for one in peer.ports(port.master) if port.master))
 
+    def lan_entry(self, host: str, mac: str) -> NodeLink | None:
+        """The link of a host at which frames of the LAN for a hardware address come in; None if it is not known."""
+        key, name = self.macs.get(mac, ((host, HOST), ""))
+        found, node = self.nodes[key].interfaces.get(name), self.nodes[host, HOST]
+        if found and found.lower:
+            return node.interfaces.get(found.lower)
+        if found and found.peer and key[0] == host and (port := node.interfaces.get(found.peer[1])):
+            joined = (one for one in node.ports(port.master) if port.master and (one.joins or one.sort == "foreign"))
+            return next(joined, None) or self.uplink(host)
+        return found if found and key == node.key and found.sort == "foreign" else self.uplink(host)
+
     def uplink(self, host: str) -> NodeLink | None:
         """The link of a host to the others."""
         node = self.nodes.get((host, HOST))

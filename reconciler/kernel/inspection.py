@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.errors import HostError
-from reconciler.kernel.engines.docker import NOT_FOUND, DockerEngine
-from reconciler.kernel.engines.docker_connection import EngineError
+from reconciler.kernel.engines.docker import DockerEngine
+from reconciler.kernel.engines.docker_connection import NOT_FOUND, EngineError
 
 Description = Mapping[str, Any]
 

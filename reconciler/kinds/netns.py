@@ -23,7 +23,7 @@ from reconciler.kinds.identity import netns_ref
 from reconciler.kinds.settings.link_settings import interface_key
 from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, SWITCHED, Sysctl, answering
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref, is_container_netns
+from reconciler.state.ref import Ref, container_of, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlWrite
@@ -90,6 +90,10 @@ class Netns(Record):
                 settled=loopback.accept_ra in ACCEPT_RA.values(),
                 links=tuple(link.name for link in links.values() if link is not loopback),
             )
+
+    @property
+    def label(self) -> str:
+        return f"network namespace of {container_of(self.netns) or self.netns}"
 
     @property
     def namespace_settings(self) -> tuple[str, ...]:

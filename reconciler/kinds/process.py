@@ -73,6 +73,9 @@ class Process(Record):
         where = f" in the network of {self.share}" if self.share else ""
         return f"command {' '.join(self.command)}{where}" if self.command else "the rest of a command that has ended"
 
+    def describe_drift(self, live: Record | None, reason: str) -> str:
+        return f"{self.describe()} does not run" if live is None else Record.describe_drift(self, live, reason)
+
     def masked(self) -> Self:
         return replace(self, env=mask_env(self.env)) if self.env else self
 

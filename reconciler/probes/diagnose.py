@@ -108,7 +108,10 @@ def _at_service(failed: Result, results: Sequence[Result], opened: Opened) -> st
             return f"the server in {probe.target} does not listen on its address, or no element of the maps leads to it"
         return "nothing translates that port on the host: its element in the published map is missing"
     if reached:
-        others = reached[0].probe.source
+        others = next((r.probe.source for r in reached if r.probe.source != probe.source), "")
+        if not others:
+            others = f"{probe.source} at {reached[0].probe.address}"
+            return f"{others} gets an answer, {probe.source} at {probe.address} does not: its element in the maps, or a filter"
         return f"{others} gets an answer, {probe.source} does not: a forward drop or a missing masquerade on this path"
     if failed.finding.outcome == "refused":
         return f"nothing listens there, or a rule rejects it ({failed.finding.detail})"

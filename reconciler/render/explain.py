@@ -28,7 +28,7 @@ UNSEEN_LAYERS = {
 WIDTH_MAX = 96
 """The column up to which the lines of the file are aligned."""
 HEADLINES = {
-    "refused": "is refused", "dropped": "is dropped", "lost": "does not arrive", "unknown": "cannot be determined from the file",
+    "refused": "is refused", "dropped": "is dropped", "lost": "does not arrive", "unknown": "cannot be determined",
 }  # fmt: skip
 SAID = {
     "answered": "it was answered", "refused": "it was refused", "silent": "nothing answered",
@@ -146,13 +146,20 @@ def compile_explanation(
     """The document of the answers; `expected` are those of the file if the hosts were read."""
     paths = [_path(topology, answer, reasons or {}) for answer in answers]
     for number, (path, wanted) in enumerate(zip(paths, expected, strict=False)):
-        asked = _path(topology, wanted, {})
-        if _shape(path) != _shape(asked):
-            paths[number] = replace(path, file_says="it passes" if asked.passes else f"it {HEADLINES.get(asked.end, 'ends')}")
+        paths[number] = _beside(path, _path(topology, wanted, {}))
     for number, (answer, view) in enumerate(zip(answers, traces, strict=False)):
         paths[number] = _with_trace(topology.name, paths[number], answer, view)
     passes = all(path.passes for path in paths)
     return ExplainDocument(FORMAT_VERSION, topology.name, topology.path, *ends, bool(expected), passes, tuple(paths))
+
+
+def _beside(live: ExplainedPath, asked: ExplainedPath) -> ExplainedPath:
+    """The live path, with the end of the one that the file asks for if that differs."""
+    if _shape(live) == _shape(asked):
+        return live
+    if asked.passes:  # no change of the file is needed
+        return replace(live, file_says="it passes", remedy="", remedy_line=0)
+    return replace(live, file_says=f"it {HEADLINES.get(asked.end, 'ends')}")
 
 
 def _shape(path: ExplainedPath) -> tuple[object, ...]:
@@ -278,7 +285,7 @@ def _render_path(document: ExplainDocument, path: ExplainedPath, palette: Palett
         yield from (f"    {visible_line(drift)}" for drift in drifts)
         yield f"  {palette.bold('help:')} `netctl status` lists all that differs, `netctl apply` repairs it"
     if path.trace:
-        yield from _render_trace(path.trace, palette, passes=path.passes, verbose=verbose)
+        yield from _render_trace(path, path.trace, palette, verbose=verbose)
     elif verbose:
         yield from _render_rules(path.rules, palette)
 
@@ -308,7 +315,7 @@ def _render_rules(rules: Sequence[RuleRow], palette: Palette) -> Iterator[str]:
         yield f"    {rule.host}  {rule.family} {rule.chain} {rule.number}  {palette.dim(visible_line(rule.rule))}{verdict}"
 
 
-def _render_trace(trace: TraceReport, palette: Palette, *, passes: bool, verbose: bool) -> Iterator[str]:
+def _render_trace(path: ExplainedPath, trace: TraceReport, palette: Palette, *, verbose: bool) -> Iterator[str]:
     if trace.why_not:
         yield f"  {palette.bold('trace:')} not sent: {trace.why_not}"
         return
@@ -317,7 +324,9 @@ def _render_trace(trace: TraceReport, palette: Palette, *, passes: bool, verbose
     hosts = len({row.host for row in trace.rules if row.seen})
     verdict = palette.green("as expected") if trace.agrees else palette.red("not as expected")
     said = SAID.get(trace.outcome, trace.outcome)
-    if trace.outcome == "refused" and passes:
+    if path.end == "unknown":
+        verdict = "and netctl does not know what it should have matched"
+    if trace.outcome == "refused" and path.passes:
         said = "the target refused it: nothing listens there"
     where = f"{hosts} host{'s' if hosts != 1 else ''}"
     yield f"  {palette.bold('trace:')} one packet was sent, and {said}; it matched {count} rules on {where}, {verdict}"

@@ -90,6 +90,25 @@ def find_heirs(lines: Iterable[Line]) -> dict[Subject, Subject]:
     return first | {subject.replica(1): subject for subject in fresh if subject.replica(1) in gone}
 
 
+def find_losses(document: PlanDocument) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The containers that the plan removes, and those that it re-creates, in order."""
+    removed: dict[Subject, None] = {}
+    again: dict[Subject, None] = {}
+    for host in document.hosts:
+        for change in host.changes:
+            subject = change.record.subject
+            if change.before and subject.container_name and subject.sort in change.record.root_of:
+                if change.after is None:
+                    removed[subject] = None
+                elif change.recreate:
+                    again[subject] = None
+    # What holds the namespace may go while the container stays.
+    kept = {change.record.subject for host in document.hosts for change in host.changes if change.after}
+    gone = sorted((subject for subject in removed if subject not in kept), key=attrgetter("order"))
+    created = sorted((subject for subject in {**again, **removed} if subject in kept), key=attrgetter("order"))
+    return tuple(subject.name for subject in gone), tuple(subject.name for subject in created)
+
+
 def _with_heir(line: Line, heirs: dict[Subject, Subject]) -> Line:
     if line.sign != "-" or line.subject not in heirs:
         return line

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.graph.document import GraphDocument
 from reconciler.plan.document import CODEC, PlanDocument
 from reconciler.render.explain import ExplainDocument
 from reconciler.render.exposure import ExposureDocument
+from reconciler.render.listing import Listing
+from reconciler.render.refusal import RefusalDocument
+from reconciler.render.rehearsal import RehearsalDocument
 from reconciler.render.status import StatusDocument
+from reconciler.render.validation import ValidationDocument
+from reconciler.render.verify import VerifyDocument
 from reconciler.state.codec import listed_fields, tag_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
@@ -26,6 +32,9 @@ from reconciler.state.steps.step import Step
 from reconciler.state.subject import Subject
 
 PLAN_PATH, STATUS_PATH = Path("schemas/plan.schema.json"), Path("schemas/status.schema.json")
+LISTING_PATH = Path("schemas/ls.schema.json")
+ERROR_PATH = Path("schemas/error.schema.json")
+VERIFICATION_PATH, VALIDATION_PATH = Path("schemas/verify.schema.json"), Path("schemas/validate.schema.json")
 
 Schema = dict[str, Any]
 
@@ -84,6 +93,36 @@ def status_schema() -> Schema:
     return _json_schema(StatusDocument, "netctl status --json")
 
 
+def graph_schema() -> Schema:
+    """Of `graph --json`."""
+    return _json_schema(GraphDocument, "netctl graph --json")
+
+
+def rehearsal_schema() -> Schema:
+    """Of `rehearse --json`."""
+    return _json_schema(RehearsalDocument, "netctl rehearse --json")
+
+
+def listing_schema() -> Schema:
+    """Of `ls -o json`."""
+    return _json_schema(Listing, "netctl ls -o json")
+
+
+def verification_schema() -> Schema:
+    """Of `verify --json`."""
+    return _json_schema(VerifyDocument, "netctl verify --json")
+
+
+def validation_schema() -> Schema:
+    """Of `validate --json`."""
+    return _json_schema(ValidationDocument, "netctl validate --json")
+
+
+def error_schema() -> Schema:
+    """Of every command with `--json` that ends with an error."""
+    return _json_schema(RefusalDocument, "netctl --json, an error")
+
+
 def explain_schema() -> Schema:
     """Of `explain --json`."""
     return _json_schema(ExplainDocument, "netctl explain --json")
@@ -124,11 +163,17 @@ def render_schema(schema: Schema) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-SCHEMAS = {
+SCHEMAS: Mapping[Path, Callable[[], Schema]] = {
     PLAN_PATH: plan_schema,
     STATUS_PATH: status_schema,
+    LISTING_PATH: listing_schema,
+    VERIFICATION_PATH: verification_schema,
+    VALIDATION_PATH: validation_schema,
+    ERROR_PATH: error_schema,
     Path("schemas/explain.schema.json"): explain_schema,
     Path("schemas/exposure.schema.json"): exposure_schema,
+    Path("schemas/graph.schema.json"): graph_schema,
+    Path("schemas/rehearsal.schema.json"): rehearsal_schema,
 }
 """The files, and what makes their content."""
 

@@ -1,43 +1,48 @@
 """The live state compared with the desired one: per host, container and subnet.
 
-`compile_status` is pure: it turns the desired records and the plan of each host into a `StatusDocument`.
-`render_status` prints that for users, and `--json` as JSON (`schemas/status.schema.json` is generated from the
-dataclasses).
+`compile_status` is pure: it turns the desired records and the plan of each host into a `StatusDocument`. `render.status_text`
+prints that for users, and `--json` as JSON (`schemas/status.schema.json` is generated from the dataclasses).
+
+Of the differences of a host, `plan.causes` says which follow from which. A thing has its causes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from operator import attrgetter
 from types import MappingProxyType
 
+from reconciler.plan.causes import describe_drift, find_causes, is_difference
 from reconciler.plan.document import HostPlan
 from reconciler.plan.subjects import names_lent_by, subjects_of
-from reconciler.render.colour import PLAIN, Palette
-from reconciler.render.connections import Connections, render_connections
-from reconciler.render.plan import FOLD, summarise
-from reconciler.state.host import HostFacts, HostState
+from reconciler.render.connections import Connections
+from reconciler.render.plan import summarise
+from reconciler.state.host import HostFacts, HostState, Lease
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
-from reconciler.state.ref import container_of
-from reconciler.state.subject import Subject
-from reconciler.state.visible import visible_line
+from reconciler.state.ref import Ref, container_of
+from reconciler.state.subject import HOST_SUBJECT, Subject
 
 FORMAT_VERSION = 1
 IN_STEP, DRIFTED, MISSING, EXTRA, WAITING = "in step", "drifted", "missing", "not in the file", "waiting"
-SHOWN = 8
-"""The most differences of one thing that are named for users; JSON has them all."""
+CALM = {IN_STEP, WAITING}
+"""The states that need no repair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs from its desired state, and the reason."""
+    """One thing that differs from its desired state: `eth0 is down`.
+
+    `follows_from` is the difference that explains it, after its owner: `container web: eth0 is down`. It is empty for a
+    difference that no other one explains; `effects` counts the differences that follow from such a one, on its host.
+    """
 
     kind: str
     name: str
     text: str
+    follows_from: str = ""
+    effects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,9 @@ class Item:
     state: str
     summary: str
     differences: tuple[Difference, ...] = listed()
+    """Those that no other one explains are first."""
+    addresses: tuple[str, ...] = listed()
+    """The addresses that it is to have, with the length of their prefixes, and those that a LAN has leased to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,11 @@ class StatusDocument:
     format_version: int
     topology: str
     in_step: bool
+    """Whether all that is in the document is in step, or waits."""
     hosts: tuple[HostStatus, ...]
+    things: int = 0
+    """The number of items, and of those that are neither in step nor waiting."""
+    not_in_step: int = 0
     agents: tuple[AgentStatus, ...] = listed()
 
 
@@ -127,56 +139,111 @@ def compile_status(
         for plan in plans
     )
     hosts = tuple(replace(one, connections=connections.get(one.host, ()), foreign=foreign.get(one.host, ())) for one in stands)
-    return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
+    return count_items(StatusDocument(FORMAT_VERSION, topology, in_step=True, hosts=hosts))
+
+
+def count_items(document: StatusDocument) -> StatusDocument:
+    """The document with what follows from its items: the states of its hosts, and the counts."""
+    hosts = tuple(replace(host, state=_worst(host.items)) for host in document.hosts)
+    items = [item for host in hosts for item in host.items]
+    off = sum(item.state not in CALM for item in items)
+    return replace(document, in_step=not off, hosts=hosts, things=len(items), not_in_step=off)
+
+
+def select(document: StatusDocument, is_wanted: Callable[[Item], bool]) -> StatusDocument:
+    """The document with the wanted items alone, and the hosts that have any; it counts and judges only these."""
+    hosts = (replace(host, items=tuple(item for item in host.items if is_wanted(item))) for host in document.hosts)
+    return count_items(replace(document, hosts=tuple(host for host in hosts if host.items)))
 
 
 def _host_status(
     plan: HostPlan, desired: HostState, facts: HostFacts | None, waiting: Mapping[str, str], names: Mapping[str, Subject]
 ) -> HostStatus:
-    gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
+    changes = [change for change in plan.changes if is_difference(change)]
+    gone = [change.before for change in changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone], names)
     wanted: dict[Subject, list[Record]] = {}
     for ref, record in desired.records.items():
         wanted.setdefault(subjects[ref], []).append(record)
     changed: dict[Subject, list[Change]] = {}
-    for change in plan.changes:
+    for change in changes:
         changed.setdefault(subjects[change.ref], []).append(change)
+    explained = _explain(changes, subjects)
     idle = {Subject.container(name): reason for name, reason in waiting.items()}
     found = sorted({*wanted, *changed, *idle}, key=attrgetter("order"))
     leases = _leases(desired, facts)
+    absent = {change.ref for change in changes if change.before is None}
+    has_more = any(ref not in absent and not record.is_always_there for ref, record in desired.records.items())
     items = tuple(
-        Item(one, WAITING, idle[one])
+        Item(one, WAITING, idle[one], addresses=_addresses(wanted.get(one, [])))
         if one in idle and not changed.get(one)
-        else _item(one, wanted.get(one, []), changed.get(one, []), leases.get(one, ""))
+        else _item(one, wanted.get(one, []), changed.get(one, []), leases.get(one), explained, has_more=has_more)
         for one in found
     )
     return HostStatus(plan.host, _worst(items), items)
 
 
-def _leases(desired: HostState, facts: HostFacts | None) -> dict[Subject, str]:
-    """The addresses that a LAN gave to containers, by subject."""
+def _explain(changes: Sequence[Change], subjects: Mapping[Ref, Subject]) -> dict[Ref, Difference]:
+    """Each change in words, with what explains it."""
+    found: dict[Ref, Difference] = {}
+    for cause in find_causes(changes):
+        root, text = cause.change.ref, describe_drift(cause.change)
+        found[root] = Difference(root.kind, root.name, text, effects=len(cause.effects))
+        for effect in cause.effects:
+            origin = f"{subjects[root]}: {text}"
+            found[effect.ref] = Difference(effect.ref.kind, effect.ref.name, describe_drift(effect), origin)
+    return found
+
+
+def _leases(desired: HostState, facts: HostFacts | None) -> dict[Subject, tuple[Lease, ...]]:
+    """The addresses that a LAN gave to containers that ask for one; none for one that has not got it yet."""
     wanted = [fact for record in desired.records.values() for fact in record.interface_facts]
     asking = {container_of(fact.netns) for fact in wanted if fact.is_leased}
     fixed = {fact.address.partition("/")[0] for fact in wanted}
-    found: dict[Subject, str] = {}
+    found: dict[Subject, tuple[Lease, ...]] = {Subject.container(name): () for name in asking}
     for lease in facts.leases if facts else ():
         if lease.container in asking and lease.address not in fixed:
-            subject = Subject.container(lease.container)
-            lease_text = f"lease {lease.address} on {lease.subnet}"
-            found[subject] = f"{found[subject]}, {lease_text}" if subject in found else lease_text
-    return {**{Subject.container(name): "no lease yet" for name in asking}, **found}
+            found[Subject.container(lease.container)] += (lease,)
+    return found
 
 
-def _item(subject: Subject, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
+def _addresses(records: Iterable[Record]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(fact.address for record in records for fact in record.interface_facts if fact.address))
+
+
+def _item(
+    subject: Subject,
+    wanted: Sequence[Record],
+    changes: Sequence[Change],
+    leases: tuple[Lease, ...] | None,
+    explained: Mapping[Ref, Difference],
+    *,
+    has_more: bool,
+) -> Item:
+    """An item with or without differences. `leases` are None for one that asks for none; `has_more`: the host has live things."""
+    addresses = (*_addresses(wanted), *(lease.address for lease in leases or ()))
     if not changes:
-        return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted, subject), lease))))
-    differences = tuple(Difference(c.ref.kind, c.ref.name, describe_difference(c)) for c in changes)
+        shown = [f"lease {lease.address} on {lease.subnet}" for lease in leases or ()]
+        no_lease = ["no lease yet"] if leases == () else []
+        return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted, subject), *shown, *no_lease))), (), addresses)
+    differences = tuple(sorted((explained[change.ref] for change in changes), key=lambda one: bool(one.follows_from)))
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before], subject), differences)
     absent = [change for change in changes if change.before is None]
     always = sum(record.is_always_there for record in wanted)
     state = MISSING if absent and len(absent) + always >= len(wanted) else DRIFTED
-    return Item(subject, state, summarise(wanted, subject), differences)
+    if state == MISSING and subject == HOST_SUBJECT and has_more:
+        state = DRIFTED  # a host has no record of its own that could be missing
+    if state == MISSING:  # unless something else explains it, nothing has happened to it: it has not been applied
+        plain = {c.ref: Difference(c.ref.kind, c.ref.name, describe_difference(c)) for c in changes}
+        elsewhere = {c.ref for c in changes if is_explained_elsewhere(explained[c.ref], subject)}
+        differences = tuple(explained[ref] if ref in elsewhere else found for ref, found in plain.items())
+    return Item(subject, state, summarise(wanted, subject), differences, addresses)
+
+
+def is_explained_elsewhere(difference: Difference, subject: Subject) -> bool:
+    """Whether a difference of another thing explains this one."""
+    return bool(difference.follows_from) and not difference.follows_from.startswith(f"{subject}: ")
 
 
 def describe_difference(change: Change) -> str:
@@ -190,66 +257,6 @@ def describe_difference(change: Change) -> str:
 
 def _worst(items: Sequence[Item]) -> str:
     states = {item.state for item in items} - {WAITING}
-    if states <= {IN_STEP}:
+    if states <= CALM:
         return IN_STEP
     return MISSING if states == {MISSING} else DRIFTED
-
-
-def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
-    """The status for users, without a newline at the end."""
-    lines = [line for host in document.hosts for line in _host_lines(host, palette)]
-    lines += [line for agent in document.agents for line in _agent_lines(agent, palette)]
-    if document.in_step:
-        lines.append(palette.bold(f"{document.topology} is in step."))
-    else:
-        verdict = palette.bold(f"{document.topology} is not in step.")
-        lines.append(f"{verdict} `netctl diff` shows the plan, `netctl apply` repairs it.")
-    return "\n".join(lines)
-
-
-def _agent_lines(agent: AgentStatus, palette: Palette) -> Iterator[str]:
-    stand = f"paused {agent.paused}" if agent.paused else "in step" if agent.in_step else "not in step"
-    paint = palette.green if agent.in_step and not agent.paused else palette.yellow
-    holds = f"process {agent.pid} holds {', '.join(agent.hosts)} since {agent.since}"
-    yield f"{palette.bold('agent')}: {visible_line(holds)}: {paint(visible_line(stand))}"
-    if agent.repairs:
-        yield f"  {agent.repairs:,} repaired, last at {visible_line(agent.last_repair_at)}: {visible_line(agent.last_repair)}"
-    for name in agent.waiting:
-        yield palette.yellow(f"  waits for container {visible_line(name)}, which does not run")
-    for name in agent.contested:
-        yield palette.yellow(f"  contested, and left alone for a while: {visible_line(name)}")
-    if agent.error:
-        yield palette.red(f"  error: {visible_line(agent.error)}")
-
-
-def _fold(items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
-    """Each item with its title. Replicas that are in step become one line."""
-    for (state, stem), group in groupby(items, key=lambda item: (item.state, item.subject.stem)):
-        alike = list(group)
-        if state not in (IN_STEP, MISSING) or not stem or len(alike) < FOLD:
-            yield from ((str(item.subject), item) for item in alike)
-            continue
-        summary = f"{len(alike):,} replicas, the first with {alike[0].summary}"
-        yield alike[0].subject.through(alike[-1].subject), Item(stem, state, summary)
-
-
-def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
-    paint = palette.green if host.state == IN_STEP else palette.yellow if host.state == DRIFTED else palette.red
-    yield f"{palette.bold(visible_line(host.host if host.host == 'lab' else f'host {host.host}'))}: {paint(host.state)}"
-    items = tuple(_fold(host.items)) if not host.connections else tuple((str(item.subject), item) for item in host.items)
-    width = min(32, max((len(visible_line(title)) for title, _ in items), default=0))
-    for title, item in items:
-        colour = {IN_STEP: palette.green, DRIFTED: palette.yellow, WAITING: palette.yellow}.get(item.state, palette.red)
-        yield f"  {visible_line(title):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
-        if counted := render_connections(host.connections, item.subject.container_name):
-            yield f"  {'':{width}}            {counted}"
-        if item.state == DRIFTED:
-            texts = list(dict.fromkeys(difference.text for difference in item.differences))  # several sets may have equal texts
-            for text in texts[:SHOWN]:
-                yield f"  {'':{width}}    {visible_line(text)}"
-            if len(texts) > SHOWN:
-                yield f"  {'':{width}}    and {len(texts) - SHOWN:,} more (--json has all)"
-    for foreign in host.foreign:
-        yield palette.yellow(f"  foreign {foreign.kind}: {visible_line(foreign.name)} {visible_line(foreign.detail)}".rstrip())
-        if foreign.help_text:
-            yield f"    help: {visible_line(foreign.help_text)}"

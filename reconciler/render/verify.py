@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, Result
 from reconciler.render.colour import PLAIN, Palette
+from reconciler.render.suspicions import Suspicion, render_suspicions
 from reconciler.state.listed import listed
 from reconciler.state.subject import Subject
 from reconciler.state.visible import visible_line
@@ -59,11 +60,17 @@ class VerifyDocument:
     passed: bool
     probes: tuple[ResultRow, ...]
     notes: tuple[str, ...] = listed()
+    """What was not tested, and why."""
+    causes: tuple[Suspicion, ...] = listed()
+    """If a probe failed: what differs from the file, and foreign resources that conflict."""
 
 
-def compile_verification(topology: str, results: Sequence[Result], notes: Sequence[str]) -> VerifyDocument:
+def compile_verification(
+    topology: str, results: Sequence[Result], notes: Sequence[str], causes: Sequence[Suspicion] = ()
+) -> VerifyDocument:
     """The document of all results."""
-    return VerifyDocument(FORMAT_VERSION, topology, all(r.passed for r in results), tuple(_row(r) for r in results), tuple(notes))
+    rows = tuple(_row(result) for result in results)
+    return VerifyDocument(FORMAT_VERSION, topology, all(row.passed for row in rows), rows, tuple(notes), tuple(causes))
 
 
 def _row(result: Result) -> ResultRow:
@@ -82,7 +89,8 @@ def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, e
         rows = [row for row in document.probes if row.section == section]
         if rows:
             lines += [palette.bold(title), *_table(rows, palette), ""]
-    lines += [f"note: {note}" for note in document.notes]
+    lines += [f"note: {visible_line(note)}" for note in document.notes]
+    lines += render_suspicions(document.causes, palette)
     lines += _failures(document.probes, palette)
     lines.append(_summary(document, palette, elapsed_s))
     return "\n".join(lines)

@@ -147,6 +147,19 @@ class Record:
         raise NotImplementedError
 
     @property
+    def label(self) -> str:
+        """Its short name for users, as the subject of a sentence: `eth0`, `bridge b-shop-front`."""
+        return self.describe()
+
+    def describe_drift(self, live: Record | None, reason: str) -> str:
+        """The difference of its live record from this desired one, for users; `reason` names the fields that differ."""
+        return f"{self.label} is gone" if live is None else f"{self.describe()}: {reason}"
+
+    def resets(self, before: Self, child: Record) -> bool:
+        """Whether `child` is lost or reset with `before`, on which it depends, when any program changes `before` into this."""
+        return child.kind in self.drops(before)
+
+    @property
     def interface_facts(self) -> tuple[InterfaceFact, ...]:
         """Its properties of interfaces, for users; the summary shows them with the link."""
         return ()

@@ -163,6 +163,8 @@ class TableInfo:
     elements: tuple[tuple[str, str, str], ...]
     hooks: tuple[tuple[str, str], ...] = ()
     """Of a netdev table: the links whose packets it gets, and the chain of each; "" for a chain that is not netctl's."""
+    changed: tuple[str, ...] = ()
+    """The chains and sets that make it not intact, such as `chain ours`."""
 
 
 @dataclass(frozen=True, slots=True)

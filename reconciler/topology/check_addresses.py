@@ -14,9 +14,9 @@ from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.types import IPAddress, Network, Path
 
-_SEGMENTS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("172.31.255.0/24"))
+SEGMENTS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("172.31.255.0/24"))
 """Segments for a lab host without neighbours (RFC 5737, RFC 1918)."""
-_DOCUMENTATION = (_SEGMENTS[0], IPv6Network("2001:db8::/64"))
+_DOCUMENTATION = (SEGMENTS[0], IPv6Network("2001:db8::/64"))
 OUTSIDE = tuple(interface.network for interface in OUTSIDE_INTERFACES)
 """The lab's world outside (design: section 8)."""
 
@@ -37,7 +37,8 @@ def _holds(network: Network, address: IPAddress) -> bool:
     return _same_family(network, address) and address in network
 
 
-def _overlap(one: Network, other: Network) -> bool:
+def overlap(one: Network, other: Network) -> bool:
+    """Whether two networks have an address in common."""
     return one.version == other.version and one.overlaps(other)
 
 
@@ -85,7 +86,7 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
 def _free_addresses(model: TopologyModel) -> Iterator[IPAddress]:
     """Addresses for further lab hosts, on the segments that others are on."""
     segments = sorted({segment_of(address) for host in model.hosts.values() for address in host.address if address.version == 4})
-    for segment in dict.fromkeys((*segments, *_SEGMENTS)):
+    for segment in dict.fromkeys((*segments, *SEGMENTS)):
         yield from _free_in(model, segment)
 
 
@@ -160,7 +161,7 @@ def _check_overlaps(model: TopologyModel, faults: FaultList) -> None:
     )
     around: tuple[Network, str] | None = None
     for cidr, name in networks:
-        if around is None or not _overlap(around[0], cidr):
+        if around is None or not overlap(around[0], cidr):
             around = (cidr, name)
             continue
         (first_cidr, first), (second_cidr, second) = sorted((around, (cidr, name)), key=lambda item: order[item[1]])
@@ -175,7 +176,7 @@ def _free_range(model: TopologyModel, version: int) -> Network:
     used += [segment_of(address) for host in model.hosts.values() for address in host.address]
     texts = ("10.{}.0.0/24", "fd00:{}::/64")
     ranges = (ip_network(texts[version == 6].format(number)) for number in (*range(44, 256), *range(44)))
-    return next(each for each in ranges if not any(_overlap(each, other) for other in used))
+    return next(each for each in ranges if not any(overlap(each, other) for other in used))
 
 
 def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: FaultList) -> None:
@@ -188,7 +189,7 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
                     "take a range that the hosts' own network does not use",
                 )
                 return
-            if host.connect.scheme == "lab" and _overlap(cidr, segment_of(address)):
+            if host.connect.scheme == "lab" and overlap(cidr, segment_of(address)):
                 faults.add(
                     path,
                     f"{cidr} overlaps {segment_of(address)}, the lab segment of the host `{name}`",
@@ -196,7 +197,7 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
                 )
                 return
     if any(host.connect.scheme == "lab" for host in model.hosts.values()):
-        outside = next((network for network in OUTSIDE if _overlap(cidr, network)), None)
+        outside = next((network for network in OUTSIDE if overlap(cidr, network)), None)
         if outside:
             faults.add(
                 path,

@@ -6,11 +6,15 @@ file is checked (`topology.outline`).
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import UsageError
 from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, parse_document
+
+STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "<stdin>"
+"""The path that means standard input, and its name in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class ParsedFile:
 
 def read_parsed(path: str) -> ParsedFile:
     """The file at `path`, parsed. UsageError if it cannot be read."""
-    return parse_file(read_file(path), path)
+    return parse_file(read_file(path), STANDARD_INPUT_NAME if path == STANDARD_INPUT else path)
 
 
 def parse_file(data: bytes, path: str) -> ParsedFile:
@@ -36,6 +40,8 @@ def read_file(path: str) -> bytes:
     """The content of the file. UsageError if it cannot be read."""
     help_text = "name the file: netctl COMMAND FILE; without a name it is topology.yaml in the current directory"
     start = f"{help_text}; `netctl init` writes one to start from"
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer.read(SIZE_MAX_BYTES + 1)
     try:
         with Path(path).open("rb") as file:
             return file.read(SIZE_MAX_BYTES + 1)

@@ -44,6 +44,10 @@ def _has_link_kind(kind: str) -> bool:
     return _has_root() and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def _has_chromium() -> bool:
+    return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
+
+
 def _is_debian_12() -> bool:
     try:
         return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm"
@@ -57,6 +61,7 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "podman": (lambda: _has_root() and shutil.which("podman") is not None, "run `.ci/setup --test`, which installs podman"),
     "lxc": (lambda: _has_root() and shutil.which("lxc-start") is not None, "run `.ci/setup --test`, which installs lxc"),
     "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
+    "groff": (lambda: shutil.which("groff") is not None, "run `.ci/setup --test`, which installs groff-base"),
     "qemu-user": (lambda: shutil.which("qemu-aarch64") is not None, "run `.ci/setup --test`, which installs qemu-user"),
     "nft": (lambda: shutil.which("nft") is not None, "run `.ci/setup --test`, which installs nftables"),
     "ping": (lambda: shutil.which("ping") is not None, "run `.ci/setup --test`, which installs iputils-ping"),
@@ -66,6 +71,7 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "dnsmasq": (lambda: shutil.which("dnsmasq") is not None, "run `.ci/setup --test`, which installs dnsmasq-base"),
     "compose": (has_compose, "install docker-compose of Debian 13; Debian 12 has version 1 only (tests/README.md)"),
     "udhcpc": (lambda: shutil.which("udhcpc") is not None, "run `.ci/setup --test`, which installs udhcpc"),
+    "chromium": (_has_chromium, "run `make setup-test`, which installs chromium and chromium-driver"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
     "user namespaces": (_has_user_namespaces, "a kernel with user namespaces (user.max_user_namespaces above 0)"),
     "dummy": (lambda: _has_link_kind("dummy"), "a kernel with dummy links (CONFIG_DUMMY)"),

@@ -50,13 +50,11 @@ def run_netctl(*arguments: str | Path, timeout_s: float = 120, env: dict[str, st
     return _checked(arguments, Outcome(status, *(each.decode() for each in shown)))
 
 
-def exec_netctl(*arguments: str | Path, timeout_s: float = 120, env: dict[str, str] | None = None) -> Outcome:
+def exec_netctl(*arguments: str | Path, timeout_s: float = 120, env: dict[str, str] | None = None, stdin: str = "") -> Outcome:
     """The same as a program that a shell would start, for claims about its start, its variables, or two of them side by side."""
     command = [sys.executable, "-m", "reconciler", *map(str, arguments)]
     variables = {**os.environ, "NO_COLOR": "1", **(env or {})}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout_s, env=variables, stdin=subprocess.DEVNULL, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=variables, input=stdin, check=False)
     return _checked(arguments, Outcome(done.returncode, done.stdout, done.stderr))
 
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.kernel.engines.docker_connection import EngineError
-from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
+from reconciler.kernel.engines.docker_connection import NOT_FOUND, EngineError
+from reconciler.kernel.engines.docker_containers import Listed, existing_info, parse_labels, parse_listed
 from reconciler.kernel.engines.docker_starts import DockerStarts, with_starts
 from reconciler.kernel.engines.hosts_files import read_lines, write_lines
 from reconciler.kernel.starts.records import forget_gone
@@ -27,7 +26,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.engines.docker import create_body, holder_body
 from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PAUSE_REPOSITORY, PAUSE_TAG, pause_archive
 from reconciler.state.grammar import is_label
-from reconciler.state.members import Member, Selector, find_members, is_from_image
+from reconciler.state.members import Member, Selector, find_members
 from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
 from reconciler.state.spec_label import (
@@ -47,7 +46,7 @@ from reconciler.state.steps.containers import ContainerCreate, HolderCreate, Hos
 if TYPE_CHECKING:
     from docker import APIClient
 
-NOT_FOUND, CONFLICT = 404, 409  # HTTP status
+CONFLICT = 409  # HTTP status
 STOP_TIMEOUT_S = 10
 """The time that a container may take to end before it is killed: the default of `docker stop`."""
 ANSWER_MAX_BYTES = 1 << 20
@@ -113,43 +112,13 @@ class DockerEngine(DockerStarts):
             share=share,
         )
 
-    def _existing_of(
-        self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]
-    ) -> Iterator[ContainerInfo]:
+    def _existing_of(self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]) -> list[ContainerInfo]:
         """What a container of another program is in the file: seldom anything, and seldom more than one thing."""
         roles: list[tuple[str, Member | None]] = [(names[listed.name], None)] if listed.name in names else []
         members = find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)
         roles += [(one.name, one) for one in members if not (selectors[one.origin].is_service and self._is_from_image(listed))]
         pid = self._read_pid(listed) if roles and listed.state == "running" else 0
-        for name, member in roles:
-            yield ContainerInfo(
-                runtime=self._runtime,
-                container=name,
-                engine_name=listed.name,
-                spec=None,
-                running=pid > 0,
-                pid=pid,
-                existing=True,
-                networks=listed.networks,
-                # It may have ended since it was listed.
-                member=replace(member, state="exited") if member and member.is_running and not pid else member,
-            )
-
-    def _is_from_image(self, listed: Listed) -> bool:
-        """Whether the labels of Compose are those of the image: a foreign image must not take a service's address.
-
-        It is not known of a container that is read without the engine.
-        """
-        if listed.image and listed.image not in self._image_labels:
-            try:
-                with self._asking() as client:
-                    labels = (client.inspect_image(listed.image).get("Config") or {}).get("Labels") or {}
-                    self._image_labels[listed.image] = parse_labels(labels)
-            except EngineError as error:
-                if error.status != NOT_FOUND:
-                    raise
-                return False
-        return is_from_image(listed.labels, self._image_labels.get(listed.image, {}))
+        return [existing_info(self._runtime, listed, name, member, pid) for name, member in roles]
 
     def read_holders(self) -> tuple[HolderInfo, ...]:
         """The topology's holders on this host that are not parked."""

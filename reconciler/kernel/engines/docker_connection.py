@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 """The exceptions of parsing an answer of unknown form."""
+NOT_FOUND = 404  # HTTP status
 ANSWER_TIMEOUT_S = 90
 NEXT_TIMEOUT_S = 10
 """The same after an engine has not answered, until it answers: a rollback asks it again, and must not take minutes."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.state.container_spec import PARKED, ContainerSpec, HolderSpec
+from reconciler.state.members import Member
+from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.spec_label import HOLDER_ROLE, ROLE_LABEL, SPEC_LABEL, parse_holder_spec, parse_spec
 
 NO_NETWORKS = ("none", "host")
@@ -52,6 +54,21 @@ class Listed:
     def spec(self) -> ContainerSpec | None:
         """Its specification; None if its label has none."""
         return parse_spec(self.labels.get(SPEC_LABEL, ""))
+
+
+def existing_info(runtime: str, listed: Listed, container: str, member: Member | None, pid: int) -> ContainerInfo:
+    """What another program's container is in the file. It may have ended since it was listed: `pid` is 0 then."""
+    return ContainerInfo(
+        runtime=runtime,
+        container=container,
+        engine_name=listed.name,
+        spec=None,
+        running=pid > 0,
+        pid=pid,
+        existing=True,
+        networks=listed.networks,
+        member=replace(member, state="exited") if member and member.is_running and not pid else member,
+    )
 
 
 def parse_listed(item: Mapping[str, Any]) -> Listed:

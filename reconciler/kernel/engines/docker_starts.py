@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from reconciler.errors import help_for
-from reconciler.kernel.engines.docker_connection import DockerConnection, EngineError
-from reconciler.kernel.engines.docker_containers import Listed
-from reconciler.kernel.starts.docker_files import read_stored
+from reconciler.kernel.engines.docker_connection import NOT_FOUND, DockerConnection, EngineError
+from reconciler.kernel.engines.docker_containers import Listed, parse_labels
+from reconciler.kernel.starts.docker_files import read_image_labels, read_stored
 from reconciler.kernel.starts.records import DIRECTORY, Start, read_starts
 from reconciler.state.engines import HOLDING
+from reconciler.state.members import is_from_image
 
 GREETING = b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n"
 GREETING_TIMEOUT_S, SILENCE_S = 0.2, 1.0
@@ -75,6 +76,26 @@ class DockerStarts(DockerConnection):
             return read_stored(root) if root else ()
         except OSError as error:
             raise EngineError(f"cannot read Docker's files in {root}: {error.strerror}", help_for(error)) from error
+
+    def _is_from_image(self, listed: Listed) -> bool:
+        """Whether the labels of Compose are those of the image: a foreign image must not take a service's address."""
+        if listed.image not in self._image_labels:
+            if (labels := self._read_stored_labels(listed.image)) is not None:
+                return is_from_image(listed.labels, labels)
+            try:
+                with self._asking() as client:
+                    labels = (client.inspect_image(listed.image).get("Config") or {}).get("Labels") or {}
+                    self._image_labels[listed.image] = parse_labels(labels)
+            except EngineError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                return False
+        return is_from_image(listed.labels, self._image_labels[listed.image])
+
+    def _read_stored_labels(self, image: str) -> Mapping[str, str] | None:
+        """The labels of an image, if the engine is silent; None if it is to be asked."""
+        root = self._find_stored()
+        return read_image_labels(root, image) if root else None
 
 
 def _answers(connection: socket.socket) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.errors import SHORT_OF_MEMORY, HostError
 from reconciler.kernel.namespaces import leave_for_new, run_in_thread
-from reconciler.kernel.netfilter.table_dump import Structure, TableDump, TableReader
+from reconciler.kernel.netfilter.table_dump import Structure, TableDump, TableReader, names_of_difference
 from reconciler.kinds.firewall.element_text import is_element
 from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
 from reconciler.state.snapshot import TableInfo
@@ -164,8 +164,11 @@ def read_traffic(topology: str) -> tuple[TrafficCount, ...]:
 def _table_info(family: str, name: str, topology: str, dump: TableDump) -> TableInfo:
     """The table as netctl sees it. An element outside of the grammar is foreign; only a new table removes it."""
     elements = tuple(element for element in dump.elements if is_element(family, *element))
-    intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
-    return TableInfo(family, name, intact, elements, dump.hooks)
+    program = read_program(family, topology)
+    intact = len(elements) == len(dump.elements) and dump.structure == program
+    strange = {f"set {element[0]}" for element in set(dump.elements) - set(elements)}
+    changed = () if intact else tuple(sorted({*strange, *names_of_difference(dump.structure, program)}))
+    return TableInfo(family, name, intact, elements, dump.hooks, changed)
 
 
 _programs: dict[tuple[str, str], Structure] = {}

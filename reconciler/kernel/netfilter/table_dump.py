@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.base_chains import devices_of, parse_hook
@@ -83,6 +84,17 @@ SAME_STRUCTURE = {
 """The attributes of each object that identify a table: no handles, uses and comments, which differ between equal ones."""
 
 Structure = frozenset[tuple[object, ...]]
+
+
+NAMED = {GETCHAIN: "chain", GETRULE: "chain", GETSET: "set"}
+"""The word for what an object of a structure is, or is in; its name is the first attribute."""
+
+
+def names_of_difference(one: Structure, other: Structure) -> frozenset[str]:
+    """The chains and sets in which two tables differ: `chain ours`. Anonymous sets belong to the rules that use them."""
+    found = (each for each in one ^ other if each[0] in NAMED and isinstance(each[1], bytes))
+    named = ((NAMED[cast("int", each[0])], text_of_name(cast("bytes", each[1]))) for each in found)
+    return frozenset(f"{word} {name}" for word, name in named if not name.startswith("__"))
 
 
 class _ChangedError(Exception):

@@ -46,9 +46,22 @@ def parse_stored(found: Any) -> Listed:
         "running" if is_running else "exited",
         parse_labels(_mapping((found.get("Config") or {}).get("Labels"))),
         tuple(sorted(network for network in _mapping(settings.get("Networks")) if network not in ("none", "host"))),
+        str(found.get("Image") or ""),
         pid=pid if is_running else 0,
         hosts_path=str(found.get("HostsPath") or ""),
     )
+
+
+def read_image_labels(root: str, image: str) -> dict[str, str]:
+    """The labels of an image, by Docker's own store of images; none if containerd stores them, or the file is not readable."""
+    digest = image.removeprefix("sha256:")
+    if not digest.isalnum():
+        return {}
+    for path in Path(root).glob(f"image/*/imagedb/content/sha256/{digest}"):
+        with contextlib.suppress(OSError, *FORMLESS):
+            found = parse_json(path.read_bytes(), SIZE_MAX_BYTES)
+            return parse_labels(_mapping((found.get("config") or {}).get("Labels")))
+    return {}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

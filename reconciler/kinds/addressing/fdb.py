@@ -76,6 +76,11 @@ class Fdb(Record):
         if tunnels:
             yield Phrase(Part.OVERLAY, f"{number(tunnels, 'host')} behind it with {number(remotes, 'remote')}")
 
+    @property
+    def label(self) -> str:
+        where = f"to {self.remote}" if self.remote else f"on {self.dev}"
+        return f"forwarding entry {'of broadcasts' if self.mac == BROADCAST_MAC else f'of {self.mac}'} {where}"
+
     def describe(self) -> str:
         if self.mac == BROADCAST_MAC:
             return f"broadcasts go to {self.remote}"

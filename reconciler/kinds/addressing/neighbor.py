@@ -83,6 +83,10 @@ class Neighbor(Record):
         # A live entry knows only its bridge.
         return (self.mac,) if self.netns == HOST else ()
 
+    @property
+    def label(self) -> str:
+        return f"neighbor {self.address} on {self.dev}"
+
     def describe(self) -> str:
         return f"neighbor {self.address} {'answered for' if self.proxy else f'is {self.mac}'} on {self.dev}"
 

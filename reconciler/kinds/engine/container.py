@@ -114,6 +114,17 @@ class EngineContainer(Record):
         where = f" in the network of {self.share}" if self.share else ""
         return f"{whose}{self.runtime} container {self.engine_name}{image}{where}{'' if self.running else ', stopped'}"
 
+    @property
+    def label(self) -> str:
+        return self.container
+
+    def describe_drift(self, live: Record | None, reason: str) -> str:
+        if live is None and self.existing:
+            return f"{self.container} was restarted: its links are gone"
+        if isinstance(live, EngineContainer) and self.running and not live.running:
+            return f"{self.container} is stopped"
+        return Record.describe_drift(self, live, reason)
+
     def is_ended(self, live: Record | None) -> bool:
         # The owner of an existing container may start and stop it at any time.
         return self.running and not self.existing and not (isinstance(live, EngineContainer) and live.running)

@@ -61,6 +61,19 @@ class NetnsHolder(Record):
     def describe(self) -> str:
         return f"holder {self.engine_name} of the network namespace{'' if self.running else ', stopped'}"
 
+    @property
+    def label(self) -> str:
+        return f"holder {self.engine_name}"
+
+    def describe_drift(self, live: Record | None, reason: str) -> str:
+        if isinstance(live, NetnsHolder) and self.running and not live.running:
+            return f"the network namespace of {self.container} is gone: its {self.label} is stopped"
+        return Record.describe_drift(self, live, reason)
+
+    def resets(self, before: Self, child: Record) -> bool:
+        # The namespace lives as long as the holder's process.
+        return (before.running and not self.running) or Record.resets(self, before, child)
+
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for netns, info in snapshot.holders.items():

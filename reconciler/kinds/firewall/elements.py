@@ -32,6 +32,9 @@ from reconciler.state.steps.step import Step
 from reconciler.state.subject import HOST_SUBJECT, LentNames, Subject, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
+CHANGED_MAX = 3
+"""The most chains and sets of a changed table that are named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirewallPart(Record):
@@ -63,6 +66,8 @@ class FirewallTable(FirewallPart):
     intact: bool = True
     """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
     subnet: str = ""
+    changed: tuple[str, ...] = field(default=(), compare=False)
+    """The chains and sets that differ from the program, as `chain ours`; empty if the table is intact, or if that is unknown."""
 
     @classmethod
     def ref_of(cls, netns: str, family: str, subnet: str = "") -> Ref:
@@ -85,10 +90,30 @@ class FirewallTable(FirewallPart):
         name = table_name(self.topology, self.subnet)
         return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by another program")
 
+    @property
+    def label(self) -> str:
+        return f"nftables table {self.family} {table_name(self.topology, self.subnet)}"
+
+    def describe_drift(self, live: Record | None, reason: str) -> str:
+        if not isinstance(live, FirewallTable) or live.intact:
+            return FirewallPart.describe_drift(self, live, reason)
+        names = [f"{word} `{name}`" for word, _, name in (each.partition(" ") for each in live.changed[:CHANGED_MAX])]
+        more = f" and {len(live.changed) - CHANGED_MAX:,} more" if len(live.changed) > CHANGED_MAX else ""
+        verb = "were" if len(live.changed) > 1 else "was"
+        what = f"{', '.join(names)}{more} of the {self.label}" if names else f"the {self.label}"
+        return f"{what} {verb} changed by another program"
+
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for table, subnet in own_tables(snapshot):
-            yield cls(netns="", family=table.family, topology=snapshot.topology, intact=table.intact, subnet=subnet)
+            yield cls(
+                netns="",
+                family=table.family,
+                topology=snapshot.topology,
+                intact=table.intact,
+                subnet=subnet,
+                changed=table.changed,
+            )
 
     def lower_create(self) -> tuple[Step, ...]:
         # `add` first, so that `delete` always finds a table: one transaction creates or replaces it.

@@ -28,6 +28,11 @@ from reconciler.state.uapi import IPV6_MTU_MIN
 Options = tuple[tuple[str, str], ...]
 """Options of a link's kind or of a bridge port, by iproute2's names and spelling."""
 
+DOWN = "up is off, wanted on"
+"""The reason of a change of a link that is down."""
+FLUSHED = ("address", "route", "neighbor")
+"""The kinds of records that the kernel deletes with a link that is set down."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
@@ -123,6 +128,29 @@ class Link(Record):
     def parse_options(cls, _options: Mapping[str, str]) -> dict[str, Any]:
         """The fields in the options of a live link: the inverse of `wire_options`."""
         return {}
+
+    # --- drift ------------------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    def describe_drift(self, live: Record | None, reason: str) -> str:
+        if not isinstance(live, Link) or live.up or not self.up:
+            return Record.describe_drift(self, live, reason)
+        words = [f"{self._down_label(live)} is down", *(each for each in reason.split("; ") if each != DOWN)]
+        return "; ".join(words)
+
+    def _down_label(self, _live: Link) -> str:
+        """The short name of what is down."""
+        return self.label
+
+    def resets(self, before: Self, child: Record) -> bool:
+        # The kernel deletes the routes and neighbors of a link that is set down (fib_disable_ip, neigh_ifdown), and its IPv6
+        # addresses (addrconf_ifdown).
+        is_flushed = before.up and not self.up and child.kind in FLUSHED
+        is_silenced = bool(self.silenced(before)) and child.kind in (*FLUSHED, "sysctl")
+        return is_flushed or is_silenced or Record.resets(self, before, child)
 
     # --- changes and steps ------------------------------------------------------------------------------------------
 

@@ -59,6 +59,10 @@ class Tunnel(BridgePort):
     port_options: Options = TUNNEL_PORT
 
     @property
+    def label(self) -> str:
+        return f"{self.title} {self.name}"
+
+    @property
     def is_usual(self) -> bool:
         """Whether its packets have the usual port of its kind: what other firewalls drop is looked for by that."""
         return True

@@ -16,11 +16,11 @@ follows the tables.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from reconciler.kinds.identity import element_ref, sysctl_ref
-from reconciler.kinds.links.base import drop_empty, loses_ipv6
+from reconciler.kinds.links.base import Link, drop_empty, loses_ipv6
 from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
 from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
@@ -54,6 +54,9 @@ class Veth(BridgePort):
     """The record of the remote end's namespace."""
     peer_arp: bool = True
     """Whether the remote end uses ARP."""
+
+    is_half_down: bool = field(default=False, compare=False)
+    """Whether only the local end is down."""
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -100,6 +103,17 @@ class Veth(BridgePort):
         where = f" at {self.master}" if self.master else ""
         return f"veth {self.name}{where} to {self.peer_name or 'no peer'}, MTU {self.mtu}"
 
+    @property
+    def label(self) -> str:
+        return self.peer_name
+
+    def _down_label(self, live: Link) -> str:
+        return (
+            f"{self.name}, the host's end of {self.peer_name},"
+            if isinstance(live, Veth) and live.is_half_down
+            else self.peer_name
+        )
+
     @classmethod
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
         netns, peer = find_peer(snapshot, link) or ("", None)
@@ -111,6 +125,7 @@ class Veth(BridgePort):
             "peer_mtu": peer.mtu if peer else 0,
             "peer_owner": owner_of(snapshot, netns),
             "peer_arp": peer is None or peer.arp,
+            "is_half_down": peer is not None and peer.up and not link.info.up,
         }
 
     def drops(self, before: Self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from reconciler.probes.model import Opened
 from reconciler.state.host import HostState
+from reconciler.state.starts import StartAnswer, WaitingStart
 from reconciler.state.trace import TracedPacket, TraceRequest
 from reconciler.worker import protocol
 from reconciler.worker.protocol import Request
@@ -45,6 +46,7 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.Forget(),
     protocol.Count(addresses=("10.44.0.10",)),
     protocol.ReadTraffic(),
+    protocol.AnswerStarts(answers=(StartAnswer(WaitingStart("a" * 64, "web", 7, 8, 9), "refused", "no"),)),
     protocol.OpenListeners(listeners=()),
     protocol.RunProbes(probes=(), opened=Opened()),
     protocol.StartTrace(trace=TraceRequest(packets=(TracedPacket(source="10.44.0.10", target="10.44.0.20"),))),

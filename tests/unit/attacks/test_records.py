@@ -18,7 +18,8 @@ from reconciler.kinds.grammar import FIELDS, check_record
 from reconciler.plan.document import HostPlan, compile_document, complete_plan, live_plan
 from reconciler.render.commands import Section, render_script
 from reconciler.render.plan import render_plan
-from reconciler.render.status import compile_status, render_status
+from reconciler.render.status import compile_status
+from reconciler.render.status_text import render_status
 from reconciler.state.codec import fields_of
 from reconciler.state.container_spec import ContainerSpec, HolderSpec
 from reconciler.state.jsontext import MalformedError

@@ -26,6 +26,16 @@ def test_the_file_is_valid_and_the_next_steps_are_printed(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.parametrize("kind", ["docker", "ssh"])
+def test_other_kinds_of_hosts(tmp_path: Path, kind: str) -> None:
+    """A file for containers of Docker, or for machines reached by ssh, is valid, and has a comment for each decision."""
+    path = tmp_path / "topology.yaml"
+    assert run_netctl("init", "--kind", kind, path).status == 0
+    checked = run_netctl("validate", path)
+    assert (checked.status, checked.err) == (0, "")
+    assert path.read_text().count("#") >= 6
+
+
 @pytest.mark.parametrize("kind", ["file", "link", "dangling link", "directory"])
 def test_nothing_is_written_over(tmp_path: Path, kind: str) -> None:
     """Whatever has the name stays as it is, and what a link leads to, too."""

@@ -64,7 +64,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not {name for name in loaded if name.partition(".")[0] in HEAVY}
     own = {name.rstrip("_") for name in loaded if name.startswith("reconciler")}
-    commands = {f"reconciler.cli.{name}" for name in (*COMMANDS, "main", "parser")}
+    commands = {f"reconciler.cli.{name}" for name in (*COMMANDS, "main", "parser", "words")}
     assert own <= {"reconciler", "reconciler.cli", "reconciler.errors", "reconciler.topology", *commands}
 
 
@@ -109,7 +109,6 @@ def test_help_has_examples(name: str) -> None:
         (("apply", "--jsn"), "did you mean --json?"),
         (("validate", "--host"), "`netctl validate --help` shows"),
         (("apply", "a.yaml", "b.yaml"), "'b.yaml'"),
-        (("diff", "--json", "--commands"), "exclude each other"),
         (("destroy", "--name", "shop", "t.yaml"), "exclude each other"),
         (("destroy", "--name", "Shop/../x"), "DNS label"),
         (("status", "--", "x"), "nothing after `--`"),
@@ -125,6 +124,21 @@ def test_wrong_usage_is_2_and_helps(arguments: tuple[str, ...], said: str) -> No
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert said in done.err
+
+
+def test_refusals_are_json_for_programs(tmp_path: Path) -> None:
+    """With --json, standard output has the error, its help and its status, whatever refuses; text stays on standard error."""
+    path = write(tmp_path, BROKEN)
+    schema = json.loads(Path("schemas/error.schema.json").read_text())
+    for words in (("diff", "--json", "--commands"), ("status", "--json", path), ("ls", "-o", "json", path), ("aply", "--json")):
+        done = exec_netctl(*words)
+        told = json.loads(done.out)
+        assert done.err.count("error: ") >= 1
+        assert set(told["error"]) >= set(schema["$defs"]["ErrorReport"]["required"])
+        assert told["error"]["exit_status"] == done.status == 2
+    told = json.loads(exec_netctl("diff", "--json", path).out)["error"]
+    assert {(fault["line"], fault["column"]) for fault in told["faults"]} >= {(2, 7), (3, 27)}
+    assert exec_netctl("exec", "-f", path, "web", "ip", "--json").out == "", "--json belongs to the other program"
 
 
 def test_faults_of_a_file_are_2(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from reconciler.explain.remedy import REPAIR, find_remedy
 from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
-from reconciler.kinds.firewall.elements import FirewallElement
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.veth import Veth
 from reconciler.plan.diff import diff_states
 from reconciler.plan.document import HostPlan
@@ -96,3 +96,26 @@ def test_a_missing_entry_is_repaired_by_an_apply_only_if_hosts_were_read() -> No
     remedy = find_remedy(read)
     assert remedy
     assert remedy.words == REPAIR
+
+
+def test_a_table_that_another_program_changed_is_not_trusted() -> None:
+    """Its rules are not netctl's any more, so what they do is not known."""
+    shop = known(SHOP)
+    records = shop.desired.hosts["alpha"].records
+    changed = {ref: replace(one, intact=False) if isinstance(one, FirewallTable) else one for ref, one in records.items()}
+    found = answer(shop.world({**shop.desired.hosts, "alpha": HostState(changed)}), shop.ask("outside", "web:8080").question)
+    assert (found.there.end, found.there.cause) == ("unknown", "damaged")
+
+
+def test_a_link_that_is_down_is_the_cause_of_a_missing_route() -> None:
+    """The kernel deletes the routes of a link that goes down; the reason is the link."""
+    shop = known(SHOP)
+
+    def change(one: Record) -> Record:
+        return replace(one, up=False) if isinstance(one, Veth) and "web" in one.peer_netns else one
+
+    kept = [
+        change(one) for one in shop.desired.hosts["alpha"].records.values() if not (isinstance(one, Route) and "web" in one.netns)
+    ]
+    found = answer(shop.world({**shop.desired.hosts, "alpha": HostState.of(kept)}), shop.ask("web", "db:5432").question)
+    assert found.there.reason == "web has no route to 10.45.0.20: eth0 is down"

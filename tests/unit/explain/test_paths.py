@@ -171,3 +171,14 @@ def test_an_unknown_name_has_a_suggestion() -> None:
     with pytest.raises(UsageError) as caught:
         known(SHOP).ask("web", "mial")
     assert caught.value.help_text == "did you mean mail?"
+
+
+def test_an_isolated_subnet_needs_another_mode_to_publish() -> None:
+    """The remedy names both changes, and together they open the path."""
+    remedy = find_remedy(known(SHOP).ask("outside", "db:5432"))
+    assert remedy
+    assert remedy.path == ("subnets", "back", "mode")
+    line = re.search(r"`(expose: .*)`", remedy.words)
+    assert line
+    opened = SHOP.replace("mode: isolated", "mode: nat").replace("{back: 10.45.0.20}}", f"{{back: 10.45.0.20}}, {line[1]}}}")
+    assert known(opened).ask("outside", "db:5432").passes

@@ -12,7 +12,7 @@ import pytest
 from reconciler.kernel.engines.docker_containers import Listed
 from reconciler.kernel.engines.docker_starts import with_starts
 from reconciler.kernel.starts import program
-from reconciler.kernel.starts.docker_files import parse_stored
+from reconciler.kernel.starts.docker_files import parse_stored, read_image_labels
 from reconciler.kernel.starts.records import forget_gone, read_starts, write_answer
 from reconciler.state.starts import StartAnswer
 
@@ -90,6 +90,15 @@ def test_what_the_hook_knows_is_newer_than_the_engine(directory: Path) -> None:
     assert (found.state, found.pid) == ("exited", 0)
     other = replace(listed, identity="b" * 64)
     assert with_starts([other], read_starts(directory)) == (other,)
+
+
+def test_the_labels_of_an_image_are_in_its_file(tmp_path: Path) -> None:
+    """While dockerd is silent, they say whether the labels of a container are its image's."""
+    path = tmp_path / "image/overlay2/imagedb/content/sha256" / IDENTITY
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"config": {"Labels": {"a": "b"}}}))
+    assert read_image_labels(str(tmp_path), f"sha256:{IDENTITY}") == {"a": "b"}
+    assert read_image_labels(str(tmp_path), "sha256:../x") == read_image_labels(str(tmp_path), "sha256:b") == {}
 
 
 def test_a_stored_process_of_another_container_does_not_count() -> None:
