@@ -36,7 +36,7 @@ HOST_NAME = "host"
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class NameReach:
     """What a container may reach: whole subnets, the targets of policies, and where its port is isolated."""
 
     subnets: frozenset[str]
@@ -55,7 +55,7 @@ class NameView:
     """The names that some containers of a host subnet may know. `view` "" is that of the subnet, on port 53."""
 
     host_subnet: HostSubnet
-    reach: Reach
+    reach: NameReach
     view: str
     port: int
     clients: tuple[Endpoint, ...]
@@ -91,7 +91,7 @@ def name_views(view: HostView) -> tuple[NameView, ...]:
     taken: set[int] = set()
     for host_subnet in _served(view):
         base = base_reach(view.topology, host_subnet.subnet)
-        clients: dict[Reach, list[Endpoint]] = {base: []}
+        clients: dict[NameReach, list[Endpoint]] = {base: []}
         for endpoint in view.endpoints(host_subnet.subnet):
             clients.setdefault(reach_of(view.topology, endpoint.container), []).append(endpoint)
         for reach in sorted(clients, key=lambda one: (one != base, one.key)):
@@ -118,17 +118,17 @@ def _served(view: HostView) -> list[HostSubnet]:
 # --- reach ------------------------------------------------------------------------------------------------------------
 
 
-def reach_of(topology: Topology, container: str) -> Reach:
+def reach_of(topology: Topology, container: str) -> NameReach:
     """What a container may reach."""
     found = topology.containers[container]
     subnets = frozenset(each.subnet for each in found.attachments if not topology.subnets[each.subnet].is_lan)
     parties = {Party("container", found.origin), *(Party("subnet", name) for name in subnets)}
-    return Reach(subnets, _targets(topology, parties), frozenset(isolated_subnets(topology, container)) & subnets)
+    return NameReach(subnets, _targets(topology, parties), frozenset(isolated_subnets(topology, container)) & subnets)
 
 
-def base_reach(topology: Topology, subnet: str) -> Reach:
+def base_reach(topology: Topology, subnet: str) -> NameReach:
     """What a container may reach that is in this subnet alone, and that no policy names."""
-    return Reach(frozenset((subnet,)), _targets(topology, {Party("subnet", subnet)}))
+    return NameReach(frozenset((subnet,)), _targets(topology, {Party("subnet", subnet)}))
 
 
 def _targets(topology: Topology, parties: Iterable[Party]) -> frozenset[Party]:
@@ -137,7 +137,7 @@ def _targets(topology: Topology, parties: Iterable[Party]) -> frozenset[Party]:
     return frozenset(party for party in found if party.kind in ("container", "subnet"))
 
 
-def visible(view: HostView, reach: Reach) -> Iterator[tuple[Endpoint, bool]]:
+def visible(view: HostView, reach: NameReach) -> Iterator[tuple[Endpoint, bool]]:
     """The endpoints that a container with this reach may connect to, and whether each is in a subnet that it shares."""
     topology = view.topology
     for name, container in topology.containers.items():
