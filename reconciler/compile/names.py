@@ -27,7 +27,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.resolver import DNS_PORT
-from reconciler.state.subject import Subject
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.topology.types import Container, Party, Topology
 
 FIRST_PORT, PORTS = 15300, 600
@@ -249,7 +249,7 @@ def find_resolvers(view: HostView) -> Iterator[Owned]:
         if not each.view:
             yield from ((ResolverAddress(own.address), about) for own in each.host_subnet.addresses)
             continue
-        yield ResolverPort(str(each.port)), about
+        yield ResolverPort(str(each.port)), HOST_SUBJECT
         for endpoint in each.clients:
             for own in endpoint.addresses:
                 yield ResolverView(own.address, str(each.port)), Subject.container(endpoint.container)
