@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from reconciler.compile.containment import Owned
 from reconciler.compile.isolation import isolated_subnets
-from reconciler.compile.model import Endpoint, HostSubnet
+from reconciler.compile.model import Endpoint, HostSubnet, Resolved
 from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.name_elements import ResolverAddress, ResolverPort, ResolverView
 from reconciler.kinds.identity import container_ref, holder_ref
@@ -137,13 +137,12 @@ def _targets(topology: Topology, parties: Iterable[Party]) -> frozenset[Party]:
     return frozenset(party for party in found if party.kind in ("container", "subnet"))
 
 
-def visible(view: HostView, reach: NameReach) -> Iterator[tuple[Endpoint, bool]]:
+def visible(topology: Topology, resolved: Resolved, reach: NameReach) -> Iterator[tuple[Endpoint, bool]]:
     """The endpoints that a container with this reach may connect to, and whether each is in a subnet that it shares."""
-    topology = view.topology
     for name, container in topology.containers.items():
         if not container.is_named or container.share:
             continue
-        for endpoint, attachment in zip(view.resolved.endpoints[name], container.attachments, strict=True):
+        for endpoint, attachment in zip(resolved.endpoints[name], container.attachments, strict=True):
             subnet = endpoint.subnet
             if topology.subnets[subnet].is_lan:
                 continue
@@ -161,7 +160,7 @@ def _lines(view: HostView, each: NameView) -> tuple[str, ...]:
     topology = view.topology
     dns = topology.dns
     assert dns
-    seen = list(visible(view, each.reach))
+    seen = list(visible(topology, view.resolved, each.reach))
     shared = {endpoint.container for endpoint, is_shared in seen if is_shared}
     lines = {f"{own.address} {HOST_NAME}.{dns.domain}" for own in each.host_subnet.addresses}
     for endpoint, is_shared in seen:
