@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.probes.frames import KINDS as FRAMES
-from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, Result
+from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, NAMES, PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, Result
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.suspicions import Suspicion, render_suspicions
 from reconciler.state.listed import listed
@@ -27,6 +27,7 @@ TITLES = {
     PUBLISHED: "published ports",
     ALLOWED: "between subnets, by policy",
     ROUTES: "static routes",
+    NAMES: "names",
     FORBIDDEN: "must not be possible",
 }
 
