@@ -9,7 +9,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from reconciler.state.foreign import TransportProtocol
-from reconciler.topology.fields import EXPOSE_SCHEMA, LeadTo, ListenOn, Reference, Sources
+from reconciler.topology.fields import PUBLICATION_SCHEMA, LeadTo, ListenOn, Reference, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.ports import split_protocol
 from reconciler.topology.scalars import expect_text, refuse, shorten
@@ -47,7 +47,7 @@ def _sides(text: str) -> dict[str, str]:
     return {**sides, "protocol": protocol} if protocol else sides
 
 
-class ExposeModel(Model):
+class PublicationModel(Model):
     """A published port, or a range of them."""
 
     listen: ListenOn = Field(description="[host address:]port[-end]")
@@ -96,4 +96,4 @@ class ExposeModel(Model):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The short forms in addition to the long one."""
-        return {"anyOf": [EXPOSE_SCHEMA, handler.resolve_ref_schema(handler(core_schema))]}
+        return {"anyOf": [PUBLICATION_SCHEMA, handler.resolve_ref_schema(handler(core_schema))]}
