@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from reconciler.compile.containment import Owned
 from reconciler.compile.isolation import isolated_subnets
-from reconciler.compile.model import Endpoint, HostSubnet
+from reconciler.compile.model import Endpoint, HostSubnet, Resolved
 from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.name_elements import ResolverAddress, ResolverPort, ResolverView
 from reconciler.kinds.identity import container_ref, holder_ref
@@ -27,7 +27,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.resolver import DNS_PORT
-from reconciler.state.subject import Subject
+from reconciler.state.subject import HOST_SUBJECT, Subject
 from reconciler.topology.types import Container, Party, Topology
 
 FIRST_PORT, PORTS = 15300, 600
@@ -36,7 +36,7 @@ HOST_NAME = "host"
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class NameReach:
     """What a container may reach: whole subnets, the targets of policies, and where its port is isolated."""
 
     subnets: frozenset[str]
@@ -55,7 +55,7 @@ class NameView:
     """The names that some containers of a host subnet may know. `view` "" is that of the subnet, on port 53."""
 
     host_subnet: HostSubnet
-    reach: Reach
+    reach: NameReach
     view: str
     port: int
     clients: tuple[Endpoint, ...]
@@ -91,7 +91,7 @@ def name_views(view: HostView) -> tuple[NameView, ...]:
     taken: set[int] = set()
     for host_subnet in _served(view):
         base = base_reach(view.topology, host_subnet.subnet)
-        clients: dict[Reach, list[Endpoint]] = {base: []}
+        clients: dict[NameReach, list[Endpoint]] = {base: []}
         for endpoint in view.endpoints(host_subnet.subnet):
             clients.setdefault(reach_of(view.topology, endpoint.container), []).append(endpoint)
         for reach in sorted(clients, key=lambda one: (one != base, one.key)):
@@ -118,17 +118,17 @@ def _served(view: HostView) -> list[HostSubnet]:
 # --- reach ------------------------------------------------------------------------------------------------------------
 
 
-def reach_of(topology: Topology, container: str) -> Reach:
+def reach_of(topology: Topology, container: str) -> NameReach:
     """What a container may reach."""
     found = topology.containers[container]
     subnets = frozenset(each.subnet for each in found.attachments if not topology.subnets[each.subnet].is_lan)
     parties = {Party("container", found.origin), *(Party("subnet", name) for name in subnets)}
-    return Reach(subnets, _targets(topology, parties), frozenset(isolated_subnets(topology, container)) & subnets)
+    return NameReach(subnets, _targets(topology, parties), frozenset(isolated_subnets(topology, container)) & subnets)
 
 
-def base_reach(topology: Topology, subnet: str) -> Reach:
+def base_reach(topology: Topology, subnet: str) -> NameReach:
     """What a container may reach that is in this subnet alone, and that no policy names."""
-    return Reach(frozenset((subnet,)), _targets(topology, {Party("subnet", subnet)}))
+    return NameReach(frozenset((subnet,)), _targets(topology, {Party("subnet", subnet)}))
 
 
 def _targets(topology: Topology, parties: Iterable[Party]) -> frozenset[Party]:
@@ -137,13 +137,12 @@ def _targets(topology: Topology, parties: Iterable[Party]) -> frozenset[Party]:
     return frozenset(party for party in found if party.kind in ("container", "subnet"))
 
 
-def visible(view: HostView, reach: Reach) -> Iterator[tuple[Endpoint, bool]]:
+def visible(topology: Topology, resolved: Resolved, reach: NameReach) -> Iterator[tuple[Endpoint, bool]]:
     """The endpoints that a container with this reach may connect to, and whether each is in a subnet that it shares."""
-    topology = view.topology
     for name, container in topology.containers.items():
         if not container.is_named or container.share:
             continue
-        for endpoint, attachment in zip(view.resolved.endpoints[name], container.attachments, strict=True):
+        for endpoint, attachment in zip(resolved.endpoints[name], container.attachments, strict=True):
             subnet = endpoint.subnet
             if topology.subnets[subnet].is_lan:
                 continue
@@ -161,7 +160,7 @@ def _lines(view: HostView, each: NameView) -> tuple[str, ...]:
     topology = view.topology
     dns = topology.dns
     assert dns
-    seen = list(visible(view, each.reach))
+    seen = list(visible(topology, view.resolved, each.reach))
     shared = {endpoint.container for endpoint, is_shared in seen if is_shared}
     lines = {f"{own.address} {HOST_NAME}.{dns.domain}" for own in each.host_subnet.addresses}
     for endpoint, is_shared in seen:
@@ -249,7 +248,7 @@ def find_resolvers(view: HostView) -> Iterator[Owned]:
         if not each.view:
             yield from ((ResolverAddress(own.address), about) for own in each.host_subnet.addresses)
             continue
-        yield ResolverPort(str(each.port)), about
+        yield ResolverPort(str(each.port)), HOST_SUBJECT
         for endpoint in each.clients:
             for own in endpoint.addresses:
                 yield ResolverView(own.address, str(each.port)), Subject.container(endpoint.container)

@@ -37,7 +37,7 @@ _RANGE = re.compile(r" : [0-9]+-[0-9]+")
 
 Action = Literal["jump", "goto", "return", "accept", "drop", "reject"]
 Operator = Literal["==", "!=", ">", ">=", "exists", "vmap"]
-Effect = Literal["dnat", "snat", "masquerade", "redirect", "fwd", "notrack", "limit", "none"]
+Effect = Literal["dnat", "redirect", "snat", "masquerade", "fwd", "notrack", "limit", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,10 +84,10 @@ def describe_translation(run: Run, before: WalkedPacket, after: WalkedPacket) ->
     )
     what = run.translation
     if what and what.kind == "dnat":
-        if element and element.set.rstrip("46") == "dns_views":
-            return f"the query goes to the name server of its subnets, at port {after.port}", element
         target = f"[{after.target}]" if after.family == 6 else after.target
         return f"port {before.port}/{before.protocol} is published: it leads to {target}:{after.port}", element
+    if what and what.kind == "redirect":
+        return f"queries for names go to the resolver of this host, port {after.port}", element
     reason = next((one for hit in run.hits for one in hit.elements if one.set.rstrip("46") in ("natted", "returns")), element)
     own = "the host's own address" if after.source in UNKNOWN_ADDRESS.values() else after.source
     return f"the packet gets the source {own} in place of {before.source}", reason

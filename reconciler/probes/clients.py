@@ -27,10 +27,12 @@ from reconciler.probes.model import (
     Finding,
     FramedPacketProbe,
     FrameProbe,
+    NameLookup,
     PacketProbe,
     Probe,
     RouteLookup,
 )
+from reconciler.probes.names import look_up_name
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
 from reconciler.probes.spoofing import is_heard, open_below, send_claim
 from reconciler.state.ref import HOST
@@ -125,6 +127,8 @@ class Clients:
                     self._start_claiming(attempt, probe)
                 case RouteLookup():
                     self._end(attempt, *compare_route(probe))
+                case NameLookup():
+                    self._end(attempt, *look_up_name(probe))
                 case PacketProbe(kind="icmp", via=""):
                     self._raw_socket(probe.netns, probe.family)
                     self._send(attempt)
@@ -372,7 +376,7 @@ def is_repeated(probe: Probe) -> bool:
         case PacketProbe():
             return probe.kind in ("icmp", "udp")
         case _:
-            return not isinstance(probe, RouteLookup)
+            return not isinstance(probe, RouteLookup | NameLookup)
 
 
 def timeout_s(probe: Probe) -> float:

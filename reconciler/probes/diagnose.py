@@ -18,6 +18,7 @@ from reconciler.probes.model import (
     ClaimProbe,
     FramedPacketProbe,
     FrameProbe,
+    NameLookup,
     Opened,
     PacketProbe,
     Probe,
@@ -42,6 +43,8 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
     probe, finding = failed.probe, failed.finding
     if not probe.expected:
         return _why_open(probe)
+    if isinstance(probe, NameLookup):
+        return f"the name server at {probe.address} does not know {probe.name} as the file says: netctl diff"
     if isinstance(probe, RouteLookup):
         return "a route of the container's own precedes the file's, or the file's is missing: netctl status"
     if finding.outcome == "wrong":
@@ -74,6 +77,8 @@ def _why_open(probe: Probe) -> str:
         case PacketProbe() if probe.via:
             origin = "another link" if probe.netns == FOREIGN_NETNS else "its uplink"
             return f"the host forwards packets of {origin} to a container: the guard chain of netctl's table is missing"
+        case NameLookup():
+            return f"the name server at {probe.address} shows {probe.name} to containers that may not know it: netctl diff"
         case ClaimProbe():
             return "the bridge does not check source addresses: the bridge table of netctl is missing or does not match"
     if probe.section == FORBIDDEN:

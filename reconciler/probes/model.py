@@ -13,6 +13,7 @@ TO_OUTSIDE = "outside"
 PUBLISHED = "published ports"
 ALLOWED = "policies"
 ROUTES = "static routes"
+NAMES = "names"
 FORBIDDEN = "forbidden"
 
 OUTCOMES = ("answered", "refused", "silent", "wrong", "unsent", "skipped")
@@ -156,7 +157,20 @@ class RouteLookup(ProbeBase):
         return "route"
 
 
-Probe = PacketProbe | ClaimProbe | FrameProbe | FramedPacketProbe | RouteLookup
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameLookup(ProbeBase):
+    """A query for `name` to the name server at `address`; `addresses` are the expected ones, of one family."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["name"]:
+        """What the output calls it."""
+        return "name"
+
+
+Probe = PacketProbe | ClaimProbe | FrameProbe | FramedPacketProbe | RouteLookup | NameLookup
 
 
 @dataclass(frozen=True, slots=True)

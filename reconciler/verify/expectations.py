@@ -30,6 +30,7 @@ from reconciler.state.lab import OUTSIDE_NETNS, ROUTER_NETNS
 from reconciler.state.ref import LAB, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
 from reconciler.verify.intrusions import intrusion_probes
+from reconciler.verify.names import name_probes
 from reconciler.verify.publications import published_probes
 from reconciler.verify.routes import judge, misleads, route_probes, route_to
 from reconciler.verify.view import (
@@ -77,6 +78,7 @@ def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         *route_probes(view),
         *_from_outside(view),
         *_borrowed(view),
+        *name_probes(view, notes),
         *intrusion_probes(view, notes),
     )
     # For a container with static routes, only destinations outside of these routes count.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.compile.foreign_firewalls import find_drops
-from reconciler.probes.model import Result, RouteLookup
+from reconciler.probes.model import NameLookup, Result, RouteLookup
 from reconciler.state.foreign import Drop, PossibleDrop
 from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
@@ -22,7 +22,7 @@ def name_suspects(
     drops = {host: find_drops(topology, desired.get(host), known) for host, known in facts.items()}
     return tuple(
         replace(result, fault=_with_suspects(result, _suspects(result, drops, facts)))
-        if not result.passed and result.probe.expected and not isinstance(result.probe, RouteLookup)
+        if not result.passed and result.probe.expected and not isinstance(result.probe, RouteLookup | NameLookup)
         else result
         for result in results
     )

@@ -275,6 +275,12 @@ class DockerEngine(DockerStarts):
         """Write the /etc/hosts of a holder, and so of each container that joins it."""
         write_lines(self._hosts_path(self._find_own(step.holder).identity), step.lines)
 
+    def find_resolv_conf(self, engine_name: str) -> Path | None:
+        """The file of the host that a container, netctl's or another's, has as /etc/resolv.conf; None if it has none."""
+        with self._asking():
+            path = str(self._inspect(engine_name).get("ResolvConfPath") or "")
+        return Path(path) if path else None
+
     def _hosts_path(self, identity: str) -> Path:
         with self._asking():
             return Path(str(self._inspect(identity)["HostsPath"]))

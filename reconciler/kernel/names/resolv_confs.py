@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engines.engine import engine_of, read_holders
+from reconciler.kernel.engines.docker import DockerEngine
+from reconciler.kernel.engines.engine import engine_of
 from reconciler.kernel.run_directory.private import secure_directory
 from reconciler.state.engines import HOLDING
-from reconciler.state.ref import container_netns, container_of, resolv_path
+from reconciler.state.ref import container_netns, resolv_path
 from reconciler.state.snapshot import ContainerInfo, HolderInfo, ResolvConfInfo
 from reconciler.state.steps.names import FORMER, WRITTEN, ResolvConfDelete, ResolvConfWrite
 from reconciler.state.steps.step import StepError
@@ -34,21 +37,58 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-def _open_inside(pid: int, flags: int) -> int:
-    """A descriptor of the resolv.conf in the root directory of a process. OSError if it is no plain file."""
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        how = _OpenHow(flags | os.O_CLOEXEC | os.O_NONBLOCK, 0, _NO_MAGICLINKS | _NO_SYMLINKS | _IN_ROOT)
-        libc = ctypes.CDLL(None, use_errno=True)
-        found = int(libc.syscall(_SYS_OPENAT2, root, INSIDE.encode(), ctypes.byref(how), ctypes.sizeof(how)))
-        if found < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), f"/{INSIDE}")
-    finally:
-        os.close(root)
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
-        raise OSError(0, "is no plain file", f"/{INSIDE}")
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The file as a container sees it: `path` on the host if its engine says so, else in the root directory of `pid`."""
+
+    pid: int = 0
+    path: Path | None = None
+
+    def read(self) -> str:
+        """Its text; "" if there is none. OSError if it is no plain file."""
+        try:
+            descriptor = self._open(os.O_RDONLY)
+        except FileNotFoundError:
+            return ""
+        try:
+            return os.read(descriptor, SIZE_MAX).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+
+    def write(self, text: str) -> None:
+        """Write it in place, and create it if there is none. OSError."""
+        descriptor = self._open(os.O_WRONLY | os.O_CREAT)
+        try:
+            os.pwrite(descriptor, text.encode(), 0)
+            os.ftruncate(descriptor, len(text.encode()))
+        finally:
+            os.close(descriptor)
+
+    def _open(self, flags: int) -> int:
+        flags |= os.O_CLOEXEC | os.O_NONBLOCK
+        if self.path:
+            found = os.open(self.path, flags | os.O_NOFOLLOW, FILE_MODE)
+        else:
+            root = os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                found = _open_under(root, flags)
+            finally:
+                os.close(root)
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            os.close(found)
+            raise OSError(errno.EINVAL, "is no plain file", f"/{INSIDE}")
+        return found
+
+
+def _open_under(root: int, flags: int) -> int:
+    """Open the file below a root directory, which no link leads out of (openat2(2))."""
+    mode = FILE_MODE if flags & os.O_CREAT else 0
+    how = _OpenHow(flags, mode, _NO_MAGICLINKS | _NO_SYMLINKS | _IN_ROOT)
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = int(libc.syscall(_SYS_OPENAT2, root, INSIDE.encode(), ctypes.byref(how), ctypes.sizeof(how)))
+    if found < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"/{INSIDE}")
     return found
 
 
@@ -80,30 +120,13 @@ def _lines_of(text: str) -> tuple[str, ...]:
 
 def _read_inside(pid: int) -> tuple[str, ...]:
     with contextlib.suppress(OSError):
-        return _lines_of(_read_text(pid))
+        return _lines_of(Inside(pid).read())
     return ()
-
-
-def _read_text(pid: int) -> str:
-    descriptor = _open_inside(pid, os.O_RDONLY)
-    try:
-        return os.read(descriptor, SIZE_MAX).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
-
-
-def _write_inside(pid: int, text: str) -> None:
-    descriptor = _open_inside(pid, os.O_WRONLY)
-    try:
-        os.pwrite(descriptor, text.encode(), 0)
-        os.ftruncate(descriptor, len(text.encode()))
-    finally:
-        os.close(descriptor)
 
 
 def write_resolv_confs(context: KernelContext, steps: Collection[ResolvConfWrite]) -> None:
     """Write the files, in each container too that has one of its own. StepError."""
-    pids = _read_pids(context, steps)
+    places = _find_places(context, steps)
     for step in steps:
         text = "".join(f"{line}\n" for line in (WRITTEN, *step.lines))
         path = _path(context, step.container)
@@ -112,8 +135,8 @@ def write_resolv_confs(context: KernelContext, steps: Collection[ResolvConfWrite
             path.parent.mkdir(mode=0o755, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             path.chmod(FILE_MODE)
-            if pid := pids.get((step.runtime, step.engine_name)):
-                _write_inside(pid, text + _former(_read_text(pid)))
+            if inside := places.get((step.runtime, step.engine_name)):
+                inside.write(text + _former(inside.read()))
         except OSError as error:
             raise StepError(step, f"cannot write {error.filename or path}: {error.strerror}") from error
 
@@ -128,39 +151,37 @@ def _former(text: str) -> str:
 
 def delete_resolv_confs(context: KernelContext, steps: Collection[ResolvConfDelete]) -> None:
     """Restore what was there before, in each container that still runs, and delete netctl's file."""
-    pids = _read_pids(context, steps)
+    places = _find_places(context, steps)
     for step in steps:
-        if pid := pids.get((step.runtime, step.engine_name)):
+        if inside := places.get((step.runtime, step.engine_name)):
             with contextlib.suppress(OSError):  # it has just ended, or its root has removed the file
-                lines = _read_text(pid).splitlines()
+                lines = inside.read().splitlines()
                 if lines[:1] == [WRITTEN]:
                     kept = (line.removeprefix(FORMER) for line in lines if line.startswith(FORMER))
-                    _write_inside(pid, "".join(f"{line}\n" for line in kept))
+                    inside.write("".join(f"{line}\n" for line in kept))
         path = _path(context, step.container)
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # others are in it
             path.parent.rmdir()
 
 
-def _read_pids(context: KernelContext, steps: Iterable[ResolvConfWrite | ResolvConfDelete]) -> dict[tuple[str, str], int]:
-    """The first process of each container that a step names, by its engine and its name there."""
+def _find_places(context: KernelContext, steps: Iterable[ResolvConfWrite | ResolvConfDelete]) -> dict[tuple[str, str], Inside]:
+    """The file in each container that a step names, by its engine and its name there; without those that do not run."""
     wanted: dict[str, dict[str, str]] = {}
     for step in steps:
         if step.runtime:
             wanted.setdefault(step.runtime, {})[step.container] = step.engine_name
-    pids: dict[tuple[str, str], int] = {}
+    places: dict[tuple[str, str], Inside] = {}
     for runtime, names in wanted.items():
+        engine = engine_of(context, runtime)
         with contextlib.suppress(HostError):  # an engine that does not run has no container to write in
-            found = engine_of(context, runtime).read_containers(names)
-            pids |= {(runtime, one.engine_name): one.pid for one in found}
-            if runtime == HOLDING:
-                pids |= {(runtime, one.engine_name): one.pid for one in read_holders(context, {runtime: names})}
-    return pids
-
-
-def path_for(topology: str, host_key: str, netns: str) -> str:
-    """The file of a namespace's container."""
-    return resolv_path(topology, host_key, container_of(netns))
+            if isinstance(engine, DockerEngine) and runtime == HOLDING:
+                for name in names.values():
+                    places[runtime, name] = Inside(path=engine.find_resolv_conf(name))
+                continue
+            found = engine.read_containers(names)
+            places |= {(runtime, one.engine_name): Inside(one.pid) for one in found if one.pid}
+    return {key: inside for key, inside in places.items() if inside.pid or inside.path}
 
 
 def _path(context: KernelContext, container: str) -> Path:

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.facts.listeners import TCP_LISTEN, read_descriptors
+from reconciler.kernel.namespaces import enter
 from reconciler.kernel.processes.commands import DEFAULT_PATH, inheritable_descriptors, spawn, start_in_thread
 from reconciler.kernel.processes.marks import (
     Bearer,
     Identity,
     Running,
     identify,
-    is_running,
     read_named_bearers,
     send_signal,
     wait_until_gone,
@@ -50,6 +51,8 @@ PROGRAM = "dnsmasq"
 INSTALL = "install it: apt-get install dnsmasq-base"
 START_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 2.0
+STAYS_S = 0.2
+"""One that cannot have its port ends sooner."""
 POLL_S = 0.01
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 ALONE = ResolverConfig("lo", 0, "unknown", (), (), 0)
@@ -66,6 +69,10 @@ class Found:
     subnet: str
     view: str
     config: ResolverConfig | None
+
+    def of(self, step: ResolverStart | ResolverStop) -> bool:
+        """Whether it belongs to the resolver of the step."""
+        return (self.subnet, self.view) == (step.subnet, step.view)
 
 
 def directory_of(context: KernelContext) -> Path:
@@ -148,7 +155,7 @@ def run_resolver_step(context: KernelContext, step: Step) -> bool:
         case ResolverStart():
             _start(context, step)
         case ResolverStop():
-            _stop(context, step, step.subnet, step.view)
+            _stop(context, step)
         case NamesDelete():
             path_of(context, step.subnet, step.view).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # others are in it
@@ -190,7 +197,7 @@ def _start(context: KernelContext, step: ResolverStart) -> None:
     program = _find_program()
     if program is None:
         raise StepError(step, f"there is no {PROGRAM} on this host: apt-get install dnsmasq-base")
-    _stop(context, step, step.subnet, step.view)  # one whose shell has ended would keep the port
+    _stop(context, step)  # one whose shell has ended would keep the port
     mark = mark_of(context.topology, context.host_key, step.subnet, step.view)
     env = {"PATH": os.environ.get("PATH", DEFAULT_PATH), RESOLVER_MARK: mark, CONFIG_MARK: step.config.to_text()}
     path = path_of(context, step.subnet, step.view)
@@ -200,52 +207,52 @@ def _start(context: KernelContext, step: ResolverStart) -> None:
     inherited = inheritable_descriptors()
 
     def start() -> Iterator[int]:
+        enter(context.own_netns)
         yield spawn(context, str(log), line, env, inherited)
 
     try:
         start_in_thread(start)
     except OSError as error:
         raise StepError(step, f"cannot start {program}: {error.strerror}") from error
+    _wait_until_up(context, step, log)
+
+
+def _wait_until_up(context: KernelContext, step: ResolverStart, log: Path) -> None:
+    """Return when the server listens, or has run for a moment: it waits itself for an address that its bridge lacks."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not _listens(context, step):
-        if time.monotonic() > deadline:
-            _stop(context, step, step.subnet, step.view)
-            words_said = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it says nothing"])[-1]
-            raise StepError(step, f"{PROGRAM} on {step.config.bridge} does not start: {words_said}")
+    since: dict[Running, float] = {}
+    while time.monotonic() < deadline:
+        servers = [one.running for one in _read_found(context) if one.config is None and one.of(step)]
+        since = {one: since.get(one, time.monotonic()) for one in servers}
+        if any(_listens(one.pid, step.config.port) or begun + STAYS_S < time.monotonic() for one, begun in since.items()):
+            return
         time.sleep(POLL_S)
+    said = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+    _stop(context, step)
+    reason = said.rpartition("\n")[2] or "it printed nothing"
+    raise StepError(step, f"{PROGRAM} on {step.config.bridge} does not start: {reason}")
 
 
-def _listens(context: KernelContext, step: ResolverStart) -> bool:
-    """Whether the resolver has opened its port: the shell's dnsmasq holds a listening socket of TCP."""
-    pids = [
-        one.running.pid
-        for one in _read_found(context)
-        if one.config is None and (one.subnet, one.view) == (step.subnet, step.view) and is_running(one.running)
-    ]
-    listening = f":{step.config.port:04X}"
-    for pid in pids:
-        inodes = set()
-        for family in ("tcp", "tcp6"):
-            with contextlib.suppress(OSError):
-                rows = Path(f"/proc/{pid}/net/{family}").read_text(encoding="ascii").splitlines()[1:]
-                cells = [row.split() for row in rows]
-                inodes |= {f"socket:[{row[9]}]" for row in cells if row[1].endswith(listening) and row[3] == "0A"}
+def _listens(pid: int, port: int) -> bool:
+    """Whether the process holds a listening socket of TCP at the port."""
+    inodes = set()
+    for family in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            for entry in os.scandir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    if os.readlink(entry.path) in inodes:
-                        return True
+            rows = Path(f"/proc/{pid}/net/{family}").read_text(encoding="ascii").splitlines()[1:]
+            cells = [row.split() for row in rows]
+            inodes |= {f"socket:[{row[9]}]" for row in cells if row[1].endswith(f":{port:04X}") and row[3] == TCP_LISTEN}
+    with contextlib.suppress(OSError):
+        return not inodes.isdisjoint(read_descriptors(pid))
     return False
 
 
-def _stop(context: KernelContext, step: Step, subnet: str, view: str) -> None:
+def _stop(context: KernelContext, step: ResolverStart | ResolverStop) -> None:
     """The shell first, which would start another."""
-    found = [one for one in _read_found(context) if (one.subnet, one.view) == (subnet, view)]
-    shells = [one.running for one in found if one.config]
+    shells = [one.running for one in _read_found(context) if one.config and one.of(step)]
     for shell in shells:
         send_signal(shell, signal.SIGKILL)
     wait_until_gone(shells, STOP_TIMEOUT_S)
-    servers = [one.running for one in _read_found(context) if (one.subnet, one.view) == (subnet, view)]
+    servers = [one.running for one in _read_found(context) if one.of(step)]
     for server in servers:
         send_signal(server, signal.SIGTERM)
     left = wait_until_gone(servers, STOP_TIMEOUT_S)
@@ -253,5 +260,5 @@ def _stop(context: KernelContext, step: Step, subnet: str, view: str) -> None:
         send_signal(server, signal.SIGKILL)
     if still := wait_until_gone(left, STOP_TIMEOUT_S):
         raise StepError(step, f"the name server {still[0].pid} does not end, not even by SIGKILL")
-    path = path_of(context, subnet, view)
+    path = path_of(context, step.subnet, step.view)
     path.with_name(f"{path.name}.log").unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reconciler.kinds.firewall.name_elements import ResolverAddress
 from reconciler.kinds.firewall.set_elements import BlockElement, ConnectionLimit, PortMac, SenderAddress, SetElement
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
 from reconciler.kinds.holders import Holders, holders_of
@@ -46,6 +47,8 @@ def find_holder(element: SetElement, holders: Holders, default: Subject = HOST_S
             return Subject.policy(_party_of(source, holders), _party_of(target, holders))
         case BlockElement(purpose="gateways"):
             return holders.around(element.block) or default
+        case ResolverAddress():
+            return holders.around(element.address) or default
         case SenderAddress(purpose="neighbours"):
             return holders.around(element.address) or default
         case ConnectionLimit():

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
+from reconciler.kinds.identity import container_ref, holder_ref, netns_ref
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_of
-from reconciler.state.snapshot import Snapshot
+from reconciler.state.snapshot import ResolvConfInfo, Snapshot
 from reconciler.state.steps.names import ResolvConfDelete, ResolvConfWrite
 from reconciler.state.steps.step import Step
 
@@ -64,6 +65,7 @@ class ResolvConf(Record):
                 lines=info.lines,
                 engine=info.runtime,
                 holder=info.engine_name,
+                owner=_owner_of(snapshot, info),
             )
 
     def must_recreate(self, before: Self) -> bool:
@@ -77,3 +79,9 @@ class ResolvConf(Record):
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (ResolvConfDelete(self.netns, self.container, self.engine, self.holder),)
+
+
+def _owner_of(snapshot: Snapshot, info: ResolvConfInfo) -> Ref:
+    if not info.runtime:
+        return netns_ref(info.netns)
+    return holder_ref(info.netns) if info.netns in snapshot.holders else container_ref(info.netns)

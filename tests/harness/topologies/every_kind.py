@@ -45,6 +45,19 @@ policies: [{{allow: web, to: db, ports: [5432/tcp]}}]
 """,
         replace(FACTS, docker_user_chain=("iptables", "ip6tables")),
     ),
+    "name servers": Example(
+        HERE
+        + """\
+dns: true
+subnets:
+  front: {{cidr: [10.44.0.0/24, "fd44::/64"]}}
+  back: {{cidr: 10.45.0.0/24, mode: isolated}}
+containers:
+  web: {{networks: {{front: 10.44.0.10}}, command: [sleep, infinity]}}
+  db: {{networks: {{front: 10.44.0.20, back: 10.45.0.20}}, dns: {{aliases: [store]}}}}
+""",
+        needs=("dnsmasq",),
+    ),
     "a VXLAN and a fast path": Example(
         """\
 hosts:

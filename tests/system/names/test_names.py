@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_answers(topology: Path, topology_name: str) -> None:
 
 
 def test_reachable_and_resolvable_are_the_same(topology_name: str, topology: Path) -> None:
-    """A policy opens a name to its source alone, an isolated subnet knows its own, and no other port or address tells more."""
+    """A policy opens a name to its source alone, an isolated subnet knows its own, and no other port or address shows more."""
     assert topology.exists()
     web, worker, db, cache = (f"{topology_name}.{name}" for name in ("web", "worker-1", "db", "cache"))
     zone = f"{topology_name}.internal"
@@ -238,6 +239,50 @@ def test_nothing_is_left(topology_name: str, topology: Path) -> None:
     assert run_netctl("destroy", topology).status == 0
     assert processes(topology_name, "dnsmasq") == processes(topology_name, "sh") == []
     assert not list(Path("/run").glob(f"netctl-dns/{topology_name}*"))
+
+
+def test_verify_asks(topology_name: str, topology: Path) -> None:
+    """`verify` asks for the names that a container may know and may not, and names a server whose file was damaged."""
+    shown = run_netctl("verify", topology)
+    assert shown.status == 0, shown.out
+    assert "db (name)" in shown.out
+    assert "outside (name)" in shown.out
+    zone, directory = f"{topology_name}.internal", Path("/run/netctl-dns")
+    front = directory / f"{topology_name}.lab.beta" / f"{topology_name}.front"
+    back = directory / f"{topology_name}.lab.alpha" / f"{topology_name}.back"
+    front.write_text(front.read_text() + f"10.45.0.20 db.back.{zone}\n")
+    back.write_text(back.read_text().replace("10.45.0.11 cache", "10.45.0.12 cache"))
+    for pid in processes(topology_name, "dnsmasq"):
+        os.kill(pid, signal.SIGHUP)
+    time.sleep(0.3)
+    shown = run_netctl("verify", topology)
+    assert shown.status == 6, shown.out
+    assert "-> db (10.44.0.2), name: was answered, though it may not connect to that container" in shown.out
+    assert "db -> cache (10.45.0.1), name: wrong (the answer is 10.45.0.12)" in shown.out
+
+
+def test_the_agent_repairs_names(topology_name: str, topology: Path) -> None:
+    """Under an agent, a server whose shell was killed, a changed file and a changed resolv.conf are as before in seconds."""
+    file = Path(f"/run/netctl-dns/{topology_name}.lab.alpha/{topology_name}.front")
+    own = Path(f"/run/netctl/{topology_name}.lab.alpha/{topology_name}.resolv/cache")
+    names, lines = file.read_text(), own.read_text()
+    words = [sys.executable, "-m", "reconciler", "agent", topology]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as agent:
+        assert agent.stdout
+        assert any("ready" in line for line in agent.stdout)
+        for pid in [*processes(topology_name, "sh"), *processes(topology_name, "dnsmasq")]:
+            os.kill(pid, signal.SIGKILL)
+        file.write_text("192.0.2.99 other\n")
+        own.write_text("nameserver 192.0.2.99\n")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not (
+            (file.read_text(), own.read_text()) == (names, lines)
+            and ask(f"{topology_name}.web", FRONT, f"web.{topology_name}.internal") == found("10.44.0.10")
+        ):
+            time.sleep(0.1)
+        agent.terminate()
+    assert (file.read_text(), own.read_text()) == (names, lines)
+    assert ask_both(f"{topology_name}.web", FRONT, f"web.{topology_name}.internal") == found("10.44.0.10")
 
 
 def test_two_topologies_beside_each_other(topology_name: str, topology: Path, tmp_path: Path) -> None:
