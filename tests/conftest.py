@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.harness import names
+from tests.harness import matrix_summary, names
 from tests.harness.capabilities import require_capability
+from tests.harness.document_summary import print_blocks_not_run
 from tests.harness.fixtures.dockerd import dockerd, dockerd_of_session  # noqa: F401  one daemon for tests of two floors
-from tests.harness.matrix_summary import pytest_terminal_summary  # noqa: F401  the matrix, printed at the end
 from tests.harness.names import draw_name, remove_leftovers
 from tests.harness.netns import Namespace
 
@@ -84,6 +84,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     elif found + _left_by_workers:
         print("".join(f"\nleft behind by the tests: {line}" for line in found + _left_by_workers))
         session.exitstatus = max(int(exitstatus), int(pytest.ExitCode.TESTS_FAILED))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the reports of single tests add up to: the matrix of modes, and the blocks of documents that were not run."""
+    matrix_summary.print_matrix(terminalreporter)
+    print_blocks_not_run(terminalreporter)
 
 
 @pytest.hookimpl(optionalhook=True)

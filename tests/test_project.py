@@ -164,7 +164,7 @@ def test_setup_is_quick_when_done() -> None:
     assert stamp.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("script", [".ci/setup", ".ci/run", ".ci/debian"])
+@pytest.mark.parametrize("script", [".ci/setup", ".ci/run", ".ci/debian", ".ci/deb", ".ci/try-deb"])
 def test_scripts_are_plain_sh(script: str) -> None:
     """They parse as POSIX shell, and are executable."""
     file = ROOT / script

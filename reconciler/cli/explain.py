@@ -28,7 +28,7 @@ EXAMPLES = """\
   netctl explain web 10.45.0.20:53/udp --file-only
                                       from the file alone: no host is touched
   netctl explain web db:5432 --trace  send a packet, and show which rules it really matches
-exit status: 0 it passes, 1 it does not
+exit status: 0 it passes, 1 it does not, or the traced packet met something else
 """
 
 
@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 if the packet passes, 1 if not."""
+    """0 if the packet passes, 1 if not, or if a traced packet did not do as explained."""
     from reconciler.cli.common import palette, print_json
     from reconciler.explain.ask import parse_target
     from reconciler.plan.document import CODEC
@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
         print_json(CODEC.encode(document))
     else:
         print(render_explanation(document, palette(), verbose=options.verbose))
-    return 0 if document.passes else ENDS
+    is_confirmed = all(path.trace is None or path.trace.agrees for path in document.paths)
+    return 0 if document.passes and is_confirmed else ENDS
 
 
 def _from_file(options: argparse.Namespace, target: PathTarget) -> ExplainDocument:
@@ -75,14 +76,15 @@ def _from_file(options: argparse.Namespace, target: PathTarget) -> ExplainDocume
 
 
 def _from_hosts(options: argparse.Namespace, target: PathTarget) -> ExplainDocument:
-    from reconciler.cli.common import open_job, plan_present, warn_of_drops
+    from reconciler.cli.common import open_job, warn_of_drops
     from reconciler.explain.ask import answer, ask
     from reconciler.explain.build import build_world
     from reconciler.render.explain import compile_explanation
 
     options.host = None
     with open_job(options, lock=False, to_apply=False) as job:
-        plans = plan_present(job.fleet, job.desired)
+        # Also of containers that other programs are to run: one that does not run has no network.
+        plans = job.fleet.plan(job.desired.hosts)
         topology, desired = job.topology, job.desired.hosts
         expected = ask(build_world(topology, desired, job.facts), options.source, target)
         live = build_world(topology, live_states(desired, plans), job.facts)

@@ -25,7 +25,7 @@ CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Reachable:
     """The sources reach a service of each of the targets: `all`, or `tcp 5432`; `via` is the address and port to use.
 
     A source is `outside`, `neighbour of alpha`, `subnet front`, or a container by its name in the file. A target is a
@@ -49,7 +49,7 @@ class Kind:
     second: Container | None = None
 
 
-def find_exposure(world: World) -> tuple[Reach, ...]:
+def find_exposure(world: World) -> tuple[Reachable, ...]:
     """All that can be reached, by source: the outside first, then neighbours, subnets and containers."""
     exposure = _Exposure(world)
     own = tuple(exposure.of_containers())
@@ -88,7 +88,7 @@ class _Exposure:
 
     # --- from containers --------------------------------------------------------------------------------------------------
 
-    def of_containers(self) -> Iterator[Reach]:
+    def of_containers(self) -> Iterator[Reachable]:
         """What each kind of container reaches."""
         for kind in self.kinds:
             start = self.world.container(kind.first.name)
@@ -99,7 +99,7 @@ class _Exposure:
             yield from self._to_hosts(kind, start)
             yield from self._to_outside(kind, start)
 
-    def _between(self, kind: Kind, other: Kind, start: Node, two: Container) -> Iterator[Reach]:
+    def _between(self, kind: Kind, other: Kind, start: Node, two: Container) -> Iterator[Reachable]:
         target = self.world.container(two.name)
         policies = [policy for policy in self.topology.policies if self._is_for(policy, kind.first, two)]
         yield from self._services(kind.names, other.names, start, target, [held.address for held in target.addresses], policies)
@@ -108,12 +108,12 @@ class _Exposure:
         is_source = _is_party(policy.source, one)
         return is_source and (policy.target.kind == "outside" if two is None else _is_party(policy.target, two))
 
-    def _to_hosts(self, kind: Kind, start: Node) -> Iterator[Reach]:
+    def _to_hosts(self, kind: Kind, start: Node) -> Iterator[Reachable]:
         for name in self.topology.hosts:
             node = self.world.nodes[name, HOST]
             yield from self._services(kind.names, (f"host {name}",), start, node, [held.address for held in node.addresses], [])
 
-    def _to_outside(self, kind: Kind, start: Node) -> Iterator[Reach]:
+    def _to_outside(self, kind: Kind, start: Node) -> Iterator[Reachable]:
         policies = [policy for policy in self.topology.policies if self._is_for(policy, kind.first, None)]
         outside = self.world.nodes[OUTSIDE]
         yield from self._services(kind.names, (WORLD,), start, outside, [held.address for held in outside.addresses], policies)
@@ -121,7 +121,7 @@ class _Exposure:
     def _services(
         self, sources: tuple[str, ...], targets: tuple[str, ...], start: Node, target: Node, addresses: Iterable[str],
         policies: Iterable[Policy],
-    ) -> Iterator[Reach]:  # fmt: skip
+    ) -> Iterator[Reachable]:  # fmt: skip
         """The services that pass to any of the addresses, by family."""
         found: dict[str, set[int]] = {}
         ranges = list(dict.fromkeys(ports for policy in policies for ports in policy.ports))
@@ -136,7 +136,7 @@ class _Exposure:
         for service, families in found.items():
             left = families - found.get(ALL, set()) if service != ALL else families
             if left:
-                yield Reach(sources, targets, service, tuple(sorted(left)))
+                yield Reachable(sources, targets, service, tuple(sorted(left)))
 
     def _passes(self, start: Node, target: Node, address: str, protocol: Protocol, port: int, source: str = "") -> bool:
         """Whether a packet reaches the target, and the answer returns."""
@@ -152,7 +152,7 @@ class _Exposure:
 
     # --- from outside -----------------------------------------------------------------------------------------------------
 
-    def of_outside(self) -> Iterator[Reach]:
+    def of_outside(self) -> Iterator[Reachable]:
         """What any machine outside reaches."""
         start = self.world.nodes[OUTSIDE]
         for kind in self.kinds:
@@ -161,7 +161,7 @@ class _Exposure:
             yield from self._services((WORLD,), kind.names, start, target, addresses, [])
         yield from self._published(WORLD, None)
 
-    def of_neighbours(self) -> Iterator[Reach]:
+    def of_neighbours(self) -> Iterator[Reachable]:
         """What a machine on the LAN of a host reaches, if it sends packets for containers there."""
         for name in self.topology.hosts:
             node, who = self.world.nodes[name, HOST], f"{LAN} of {name}"
@@ -175,7 +175,7 @@ class _Exposure:
                     if source and self._knocks(name, target, held.address, "tcp", self.closed, source):
                         families.add(ip_address(held.address).version)
                 if families:
-                    yield Reach((who,), kind.names, ALL, tuple(sorted(families)))
+                    yield Reachable((who,), kind.names, ALL, tuple(sorted(families)))
             yield from self._published(who, name)
 
     def _neighbour(self, node: Node, address: str) -> str:
@@ -196,7 +196,7 @@ class _Exposure:
         walker.knock(host, WalkedPacket(source=source, target=address, protocol=protocol, source_port=CLIENT_PORT, port=port))
         return walker.arrived is not None and walker.arrived[0] is target
 
-    def _published(self, who: str, neighbour: str | None) -> Iterator[Reach]:
+    def _published(self, who: str, neighbour: str | None) -> Iterator[Reachable]:
         """The published ports that are open to the outside, or to a neighbour of one host."""
         seen: dict[tuple[str, str, str, str], set[int]] = {}
         for container in self.topology.containers.values():
@@ -216,7 +216,7 @@ class _Exposure:
                                 key = (container.origin, service_words(ports), via, str(source or ""))
                                 seen.setdefault(key, set()).add(ip_address(address).version)
         for (name, service, via, only), families in seen.items():
-            yield Reach((who,), (name,), service, tuple(sorted(families)), via, only)
+            yield Reachable((who,), (name,), service, tuple(sorted(families)), via, only)
 
     def _opens(
         self, container: Container, host: str, address: str, protocol: Protocol, port: int, source: str, neighbour: str | None
@@ -247,7 +247,7 @@ def service_words(ports: PortRange) -> str:
     return f"{ports.protocol} {ports.first}{last}"
 
 
-def _of_subnets(topology: Topology, own: Iterable[Reach]) -> Iterator[Reach]:
+def _of_subnets(topology: Topology, own: Iterable[Reachable]) -> Iterator[Reachable]:
     """What all containers of a subnet reach in common."""
     held: dict[str, dict[tuple[str, str], set[int]]] = {}
     for reach in own:
@@ -266,4 +266,4 @@ def _of_subnets(topology: Topology, own: Iterable[Reach]) -> Iterator[Reach]:
             others = [held.get(name, {}).get((target, service), set()) for name in members if name != target]
             families = set.intersection(*others) if others else set[int]()
             if families:
-                yield Reach((str(Subject.subnet(subnet.name)),), (target,), service, tuple(sorted(families)))
+                yield Reachable((str(Subject.subnet(subnet.name)),), (target,), service, tuple(sorted(families)))

@@ -37,7 +37,7 @@ _RANGE = re.compile(r" : [0-9]+-[0-9]+")
 
 Action = Literal["jump", "goto", "return", "accept", "drop", "reject"]
 Operator = Literal["==", "!=", ">", ">=", "exists", "vmap"]
-Effect = Literal["dnat", "snat", "masquerade", "fwd", "notrack", "limit", "none"]
+Effect = Literal["dnat", "redirect", "snat", "masquerade", "fwd", "notrack", "limit", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,10 @@ def _parse_statement(text: str) -> tuple[Statement, str] | None:
         tail = _RANGE.match(rest)
         effect: Effect = "dnat" if found[1] == "dnat" else "snat"
         return Statement(effect, ((keys, name),), family=found[2]), rest[tail.end() :] if tail else rest
+    if text.startswith("redirect to :"):
+        keys, rest = _parse_keys(text.removeprefix("redirect to :"))
+        name, rest = _parse_map(rest)
+        return Statement("redirect", ((keys, name),)), rest
     if text.startswith("fwd "):
         return _parse_forward(text)
     if found := re.match(r"(?:add|update) @\S+ \{[^}]*\}", text):

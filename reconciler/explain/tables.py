@@ -36,9 +36,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A new address, and of a target also the port; `masquerade` has neither, because the outgoing link decides."""
+    """A new address, and of a target also the port.
 
-    kind: Literal["dnat", "snat", "masquerade"]
+    The outgoing link decides the address of `masquerade`, the incoming one that of `redirect`.
+    """
+
+    kind: Literal["dnat", "redirect", "snat", "masquerade"]
     address: str = ""
     port: int = 0
 
@@ -208,7 +211,7 @@ class _Runner:
         if part.effect == "masquerade":
             self._result = replace(self._result, translation=Translation("masquerade"))
             return Verdict("accept")
-        if part.effect in ("dnat", "snat", "fwd"):
+        if part.effect in ("dnat", "redirect", "snat", "fwd"):
             return self._look_up(part, elements)
         return ""
 
@@ -227,6 +230,8 @@ class _Runner:
             known = self._fields.get(part.to, "")
             hop = data[0][0] if len(data) == 2 else str(known)
             self._result = replace(self._result, device=data[-1][0], hop=hop if part.to or len(data) == 2 else "")
+        elif part.effect == "redirect":
+            self._result = replace(self._result, translation=Translation("redirect", port=int(data[0][0])))
         else:
             address, *port = data[0]
             kind: Literal["dnat", "snat"] = "dnat" if part.effect == "dnat" else "snat"

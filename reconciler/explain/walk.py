@@ -292,8 +292,10 @@ class Walker(FrameWalker):
     def _translate(self, node: Node, run: Run, visit: Visit, way: Way | None) -> None:
         what, packet = run.translation, visit.packet
         assert what
-        if what.kind == "dnat":
-            visit.packet = replace(packet, target=what.address, port=what.port)
+        if what.kind in ("dnat", "redirect"):
+            own = (held.address for held in node.addresses if held.dev == visit.in_dev and held.network.version == packet.family)
+            address = what.address or next(own, packet.target)
+            visit.packet = replace(packet, target=address, port=what.port)
             visit.is_dnat = True
         else:
             address = what.address or (node.source(replace(way, source=""), packet.target) if way else "")

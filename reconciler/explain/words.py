@@ -86,6 +86,8 @@ def describe_translation(run: Run, before: WalkedPacket, after: WalkedPacket) ->
     if what and what.kind == "dnat":
         target = f"[{after.target}]" if after.family == 6 else after.target
         return f"port {before.port}/{before.protocol} is published: it leads to {target}:{after.port}", element
+    if what and what.kind == "redirect":
+        return f"queries for names go to the resolver of this host, port {after.port}", element
     reason = next((one for hit in run.hits for one in hit.elements if one.set.rstrip("46") in ("natted", "returns")), element)
     own = "the host's own address" if after.source in UNKNOWN_ADDRESS.values() else after.source
     return f"the packet gets the source {own} in place of {before.source}", reason

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from reconciler.errors import UsageError
-from reconciler.explain.exposure import Reach
+from reconciler.explain.exposure import Reachable
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.state.listed import listed
@@ -40,7 +40,7 @@ class ExposureDocument:
     reach: tuple[ReachRow, ...] = listed()
 
 
-def compile_exposure(topology: str, found: Iterable[Reach]) -> ExposureDocument:
+def compile_exposure(topology: str, found: Iterable[Reachable]) -> ExposureDocument:
     """The document of what was found."""
     rows = (ReachRow(*(getattr(reach, each.name) for each in fields(ReachRow))) for reach in found)
     return ExposureDocument(FORMAT_VERSION, topology, tuple(rows))

@@ -49,7 +49,7 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("", "containers of one subnet are linked; write `containers:` with `networks:` in each", "links"),
         **_keys("", "write `hosts:`, `subnets:` and `containers:` at the top, with nothing around them", "topology", "spec"),
         **_keys("version", "write `version: 1`; this is netctl's own format", "apiversion"),
-        **_keys("dns", "write `dns: true`, or `dns: {domain: shop.internal}`", "names", "domain", "resolver"),
+        **_keys("dns", "write `dns: true`, or `dns: {domain: shop.internal}`", "domain", "resolver"),
         **_keys("name", "write `name: shop`", "metadata", "project"),
         **_keys("", "remove it; one file is one topology", "kind", "renderer", "include", "mgmt", "defaults", "x_common"),
     },

@@ -1,6 +1,6 @@
 """Prints the matrix of modes, bridges and runtimes at the end of a run that has tried them (see `test_matrix`).
 
-`tests/conftest.py` takes the hook from here: where tests run side by side, the process that reports collects none, and so knows
+`tests/conftest.py` calls it: where tests run side by side, the process that reports collects none, and so knows
 no other conftest.
 """
 
@@ -16,7 +16,7 @@ MATRIX = "matrix"
 """The property of a test that says which cells it has tried: a row, a column, and why it is refused, or ""."""
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def print_matrix(terminalreporter: pytest.TerminalReporter) -> None:
     """A line for each mode and bridge, a column for each runtime; why a cell is refused stands below."""
     rows: dict[str, dict[str, str]] = {}
     reasons: dict[str, str] = {}

@@ -32,6 +32,7 @@ hosts:
 MODES = (
     HEAD
     + """\
+dns: true
 subnets:
   front: {{cidr: [10.44.0.0/24, "fd00:44::/64"], overlay: {overlay}}}
   back: {{cidr: 10.45.0.0/24, mode: isolated}}
@@ -76,6 +77,7 @@ ASKED = {
     ("web", "beta:22"): True,
     ("alpha", "web"): True,
     ("beta", "web:80"): True,
+    ("web", "alpha:53/udp"): True,
     # policies, and none
     ("web", "db:5432"): True,
     ("web", "db:53/udp"): True,
@@ -134,7 +136,7 @@ containers:
 )
 
 
-class World:
+class ExplainedWorld:
     """An applied file."""
 
     def __init__(self, path: Path) -> None:
@@ -166,48 +168,48 @@ def faults_of(paths: list[dict[str, Any]], *, passes: bool) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=["vxlan", "routes"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExplainedWorld]:
     """Two hosts with every mode, and one overlay."""
     name = draw_name()
     path = tmp_path_factory.mktemp("explain") / "topology.yaml"
     path.write_text(MODES.format(name=name, overlay=request.param))
-    yield World(path)
+    yield ExplainedWorld(path)
     run_netctl("destroy", "--name", name)
     remove_leftovers(name)
 
 
 @pytest.fixture(scope="module", params=["direct", "macvlan"])
-def lan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def lan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExplainedWorld]:
     """Two hosts with containers on their own segment."""
     name = draw_name()
     path = tmp_path_factory.mktemp("lan") / "topology.yaml"
     path.write_text(ON_LAN.format(name=name, mode=request.param))
-    yield World(path)
+    yield ExplainedWorld(path)
     run_netctl("destroy", "--name", name)
     remove_leftovers(name)
 
 
 @pytest.mark.parametrize(("start", "target"), ASKED)
-def test_the_real_packet_meets_the_rules_that_explain_names(world: World, start: str, target: str) -> None:
+def test_the_real_packet_meets_the_rules_that_explain_names(world: ExplainedWorld, start: str, target: str) -> None:
     """Over each mode, overlay and published form, for both families."""
     assert list(faults_of(world.explain(start, target, "--trace"), passes=ASKED[start, target])) == []
 
 
 @pytest.mark.parametrize(("start", "target"), LAN)
-def test_on_a_lan_the_real_packet_ends_as_explain_says(lan: World, start: str, target: str) -> None:
+def test_on_a_lan_the_real_packet_ends_as_explain_says(lan: ExplainedWorld, start: str, target: str) -> None:
     """Past the rules of the host, or by the few of a bridge that has taken in the uplink."""
     paths = [path for path in lan.explain(start, target, "--trace") if path["family"] == 4]
     assert list(faults_of(paths, passes=LAN[start, target])) == []
 
 
-def test_a_trace_leaves_no_table(world: World) -> None:
+def test_a_trace_leaves_no_table(world: ExplainedWorld) -> None:
     """The ruleset is the same before and after."""
     before = rules_of(world)
     world.explain("web", "api", "--trace")
     assert rules_of(world) == before
 
 
-def test_a_killed_trace_leaves_no_table(world: World) -> None:
+def test_a_killed_trace_leaves_no_table(world: ExplainedWorld) -> None:
     """The kernel deletes the tables with the process that has them."""
     before = rules_of(world)
     command = [sys.executable, "-m", "reconciler", "explain", "log", "db", "-f", str(world.path), "--trace"]
@@ -225,7 +227,7 @@ def wait_until(is_so: Any, timeout_s: float = 20) -> None:
         time.sleep(0.02)
 
 
-def rules_of(world: World) -> list[str]:
+def rules_of(world: ExplainedWorld) -> list[str]:
     """The tables of both hosts."""
     namespaces = [f"--net=/run/netns/{world.name}.lab.{host}" for host in ("alpha", "beta")]
     found = (
@@ -235,7 +237,7 @@ def rules_of(world: World) -> list[str]:
     return [line for done in found for line in done.stdout.splitlines()]
 
 
-def test_drift_is_found_on_the_live_path_and_by_the_packet(world: World) -> None:
+def test_drift_is_found_on_the_live_path_and_by_the_packet(world: ExplainedWorld) -> None:
     """Without a policy's element the live path ends, the file says that it passes, and the packet agrees."""
     element = "{ 10.44.0.10 . 10.45.0.20 . tcp . 5432 }"
     command = ["nft", "delete", "element", "inet", f"netctl-{world.name}", "allowed_ports4", element]
@@ -250,3 +252,20 @@ def test_drift_is_found_on_the_live_path_and_by_the_packet(world: World) -> None
         assert run_netctl("apply", world.path).status == 0
     (path,) = world.explain("web", "db:5432")
     assert path["passes"]
+
+
+def test_a_foreign_rule_that_drops_the_packet_is_seen(world: ExplainedWorld) -> None:
+    """The records know nothing of another program's table; the packet meets it, and explain names the rule."""
+    hook = "{ type filter hook forward priority 10; policy accept; }"
+    script = f"add table inet mine; add chain inet mine f {hook}; add rule inet mine f tcp dport 5432 counter drop"
+    netns = f"--net=/run/netns/{world.name}.lab.alpha"
+    subprocess.run(["nsenter", netns, "nft", script], check=True)
+    try:
+        done = run_netctl("explain", "web", "db:5432", "-f", world.path, "--trace")
+    finally:
+        subprocess.run(["nsenter", netns, "nft", "delete table inet mine"], check=True)
+    assert done.status == 1
+    assert "not as expected" in done.out
+    (line,) = [line for line in done.out.splitlines() if "only seen" in line]
+    assert "alpha  inet mine f 1  tcp dport 5432" in line
+    assert line.endswith("drop drop")

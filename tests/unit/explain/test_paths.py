@@ -182,3 +182,11 @@ def test_an_isolated_subnet_needs_another_mode_to_publish() -> None:
     assert line
     opened = SHOP.replace("mode: isolated", "mode: nat").replace("{back: 10.45.0.20}}", f"{{back: 10.45.0.20}}, {line[1]}}}")
     assert known(opened).ask("outside", "db:5432").passes
+
+
+def test_a_query_for_names_goes_to_the_host_s_resolver() -> None:
+    """The port of names is redirected to that of the resolver that knows what the container may know."""
+    answer = known(f"{SHOP}dns: true\n").ask("web", "alpha:53/udp")
+    assert answer.passes
+    (hop,) = [hop for hop in answer.there.hops if hop.layer == "translate"]
+    assert hop.words.startswith("queries for names go to the resolver of this host, port ")

@@ -63,7 +63,7 @@ CASES = {
     ),
     "lxc directory": (BASE.replace("connect: lab", "connect: lab, lxc: §var/lib/lxc", 1), "must be a directory"),
     "path as image": (container("{runtime: podman, image: §/srv/a}"), "runtime podman has images by name"),
-    "dns": (container("{dns: §[192.0.2.53]}"), "`dns` must be true, false or a mapping"),
+    "dns": (container("{§dns: [192.0.2.53]}"), "`dns` must be true, false or a mapping"),
     "rate": (container("{networks: {front: {rate: §10mb}}}"), "is not a rate: `10mb`"),
     "rate's directions": (container("{networks: {front: {§rate: {up: 10mbit}}}}"), "must be {ingress: RATE, egress: RATE}"),
     "setting of all interfaces": (

@@ -20,7 +20,7 @@ FAULTS = {
     "upstream is a resolver of ours": (HEAD + "dns: {upstream: §10.44.0.9}\n" + FRONT, "would be a resolver of this topology"),
     "upstream is an address that a resolver may get": (HEAD + "dns: {upstream: §10.44.0.1}\n" + FRONT, "would be a resolver"),
     "upstream is no address": (HEAD + "dns: {upstream: §nine}\n", "is no address"),
-    "dns is a list": (HEAD + "dns: §[192.0.2.53]\n", "must be true, false or a mapping"),
+    "dns is a list": (HEAD + "§dns: [192.0.2.53]\n", "must be true, false or a mapping"),
     "alias is a container": (
         ON + "containers: {web: {networks: {front: auto}, dns: {aliases: [§db]}}, db: {networks: {front: auto}}}\n",
         "the alias `db` is the name of the container `db`",
@@ -41,7 +41,7 @@ FAULTS = {
         "must not be `host`",
     ),
     "aliases without a name": (
-        ON + "containers: {a: {networks: {front: auto}, dns: {named: false, aliases: §[www]}}}\n",
+        ON + "containers: {a: {networks: {front: auto}, dns: {named: false, §aliases: [www]}}}\n",
         "cannot have aliases without a name",
     ),
     "aliases without names": (

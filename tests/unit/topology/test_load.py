@@ -254,9 +254,9 @@ containers:
     said = sorted(fault.message for fault in raised.value.faults)
     parts = (
         "10.45.0.0/30 has room for 1",
+        "`dns` has no effect on `web`",
         "`mtu` is 1500, but",
         "cannot join the hosts of `apart`",
-        "`dns` has no effect on `web`",
     )
     assert len(said) == len(parts), said
     assert all(message.startswith(part) for message, part in zip(said, parts, strict=True)), said
