@@ -9,6 +9,7 @@ from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import Snapshot
 
 BRIDGES: Mapping[str, type[Bridge | OvsBridge]] = {"linux": Bridge, "openvswitch": OvsBridge}
 """By what the file calls the kind."""
@@ -17,6 +18,12 @@ BRIDGES: Mapping[str, type[Bridge | OvsBridge]] = {"linux": Bridge, "openvswitch
 def bridge_ref(kind: str, name: str) -> Ref:
     """A bridge of the host."""
     return BRIDGES[kind].ref_of(HOST, name)
+
+
+def find_bridge(snapshot: Snapshot, name: str) -> Ref:
+    """The record of a live bridge of the host, of either kind."""
+    is_linux = any(link.name == name and link.kind == Bridge.kind for link in snapshot.namespace(HOST).links.values())
+    return bridge_ref("linux" if is_linux else "openvswitch", name)
 
 
 def bridge_names(state: HostState | None) -> tuple[str, ...]:

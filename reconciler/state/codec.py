@@ -44,7 +44,7 @@ from reconciler.state.jsontext import MalformedError
 from reconciler.state.listed import LISTED
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch, uplinks
+from reconciler.state.steps import addresses, containers, firewall, links, names, namespaces, openvswitch, uplinks
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import SUBJECTS_MAX, Subject
 
@@ -56,7 +56,7 @@ class NEVER:
 
 
 SCALARS = (str, int, bool, float, type(None))
-STEP_MODULES = (namespaces, links, uplinks, addresses, firewall, containers, openvswitch)
+STEP_MODULES = (namespaces, links, uplinks, addresses, firewall, containers, openvswitch, names)
 
 
 def class_name(cls: type) -> str:

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from reconciler.kinds.identity import openvswitch_ref
-from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.bridges import find_bridge
 from reconciler.kinds.names.name_file import NameFile
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -101,7 +100,7 @@ class Resolver(Record):
                 zones=one.zones,
                 upstream=one.upstream,
                 ttl_s=one.ttl_s,
-                link=_link_of(snapshot, one.bridge),
+                link=find_bridge(snapshot, one.bridge),
             )
 
     def must_recreate(self, before: Self) -> bool:
@@ -112,9 +111,3 @@ class Resolver(Record):
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (ResolverStop(HOST, self.subnet, self.view),)
-
-
-def _link_of(snapshot: Snapshot, bridge: str) -> Ref:
-    """The record that creates the bridge: Linux's own, or that of Open vSwitch."""
-    is_linux = any(link.name == bridge and link.kind == Bridge.kind for link in snapshot.namespace(HOST).links.values())
-    return Bridge.ref_of(HOST, bridge) if is_linux else openvswitch_ref(HOST, bridge)

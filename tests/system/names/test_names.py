@@ -266,7 +266,7 @@ def test_the_agent_repairs_names(topology_name: str, topology: Path) -> None:
     file = Path(f"/run/netctl-dns/{topology_name}.lab.alpha/{topology_name}.front")
     own = Path(f"/run/netctl/{topology_name}.lab.alpha/{topology_name}.resolv/cache")
     names, lines = file.read_text(), own.read_text()
-    words = [sys.executable, "-m", "reconciler", "agent", topology]
+    words = [sys.executable, "-m", "reconciler", "agent", str(topology)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as agent:
         assert agent.stdout
         assert any("ready" in line for line in agent.stdout)

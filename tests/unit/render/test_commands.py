@@ -10,6 +10,7 @@ from reconciler.render.commands import Section, render_run, render_script
 from reconciler.state.codec import step_types
 from reconciler.state.container_spec import ContainerSpec, HolderSpec
 from reconciler.state.engines import ENGINES
+from reconciler.state.resolver import ResolverConfig
 from reconciler.state.shell import EngineShell, HostShell
 from reconciler.state.steps.addresses import (
     AddressAdd,
@@ -51,6 +52,14 @@ from reconciler.state.steps.links import (
     Peer,
     QdiscDelete,
     QdiscSet,
+)
+from reconciler.state.steps.names import (
+    NamesDelete,
+    NamesWrite,
+    ResolvConfDelete,
+    ResolvConfWrite,
+    ResolverStart,
+    ResolverStop,
 )
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
 from reconciler.state.steps.openvswitch import (
@@ -226,6 +235,12 @@ OTHERS: list[Step] = [
     QdiscDelete("", "v-web"),
     DhcpStart("container:web", "web", "eth0", default=True),
     DhcpStop("container:web", "web", "eth0"),
+    NamesWrite("", "front", "", ("10.44.0.10 web.front.shop.internal",)),
+    NamesDelete("", "front", "0b08a7e4"),
+    ResolverStart("", "front", "", ResolverConfig("b-shop-front", 53, "shop.internal", ("0.44.10.in-addr.arpa",), ("host",), 5)),
+    ResolverStop("", "front", "0b08a7e4"),
+    ResolvConfWrite("container:web", "web", "docker", "shop-web.net", ("nameserver 10.44.0.1",)),
+    ResolvConfDelete("container:web", "web", "", ""),
     UplinkEnslave("", "eth1", "b-shop-lan"),
     UplinkRelease("", "eth1", "b-shop-lan"),
     OvsBridgeAdd("", "b-shop-front", "netdev", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
