@@ -12,7 +12,7 @@ from reconciler.state.foreign import TransportProtocol
 from reconciler.topology.fields import PUBLICATION_SCHEMA, LeadTo, ListenOn, Reference, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.ports import split_protocol
-from reconciler.topology.scalars import expect_text, refuse, shorten
+from reconciler.topology.scalars import describe, expect_text, refuse, shorten
 
 _ADDRESS = r"([0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+\])"
 _PORTS = "([0-9]{1,5}(?:-[0-9]{1,5})?)"
@@ -71,6 +71,10 @@ class PublicationModel(Model):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return {"listen": value}
+        if isinstance(value, float):
+            raise refuse(
+                f"must be a port, or two such as 8080:80, but is {describe(value)}", "a port is a whole number: write 8080"
+            )
         text = expect_text(value, "a port, or two such as 8080:80", 'write one such as "8080:80"')
         for form, message, fixed in _SLIPS:
             if found := re.fullmatch(form, text):
