@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = """
 import sys
 from setuptools import build_meta
-build_meta.build_wheel(sys.argv[1])
-build_meta.build_sdist(sys.argv[1])
+folder = sys.argv[1]  # setuptools writes arguments of its own there
+build_meta.build_wheel(folder)
+build_meta.build_sdist(folder)
 """
 
 

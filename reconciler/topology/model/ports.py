@@ -73,7 +73,8 @@ class PublicationModel(Model):
             return {"listen": value}
         if isinstance(value, float):
             raise refuse(
-                f"must be a port, or two such as 8080:80, but is {describe(value)}", "a port is a whole number: write 8080"
+                f"must be a port, or two such as 8080:80, but is {describe(value)}",
+                'a port is a whole number: write one such as "8080:80"',
             )
         text = expect_text(value, "a port, or two such as 8080:80", 'write one such as "8080:80"')
         for form, message, fixed in _SLIPS:
