@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     from reconciler.cli.common import open_job, palette, plan_present, print_json
     from reconciler.cli.status import read_status
-    from reconciler.cli.terminal import show
+    from reconciler.cli.terminal import show, width
     from reconciler.plan.document import CODEC
     from reconciler.render.suspicions import find_suspicions
     from reconciler.render.verify import compile_verification, render_verification
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(CODEC.encode(document))
     else:
-        show(render_verification(document, palette(), elapsed_s=time.monotonic() - begun))
+        show(render_verification(document, palette(), elapsed_s=time.monotonic() - begun, width=width()))
     return 0 if document.passed else VerificationError.exit_status
 
 

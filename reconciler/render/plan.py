@@ -18,6 +18,7 @@ from itertools import groupby
 from operator import attrgetter
 from types import MappingProxyType
 
+from reconciler.plan.causes import find_causes
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.render.colour import PLAIN, Palette
@@ -127,7 +128,8 @@ def _line(subject: Subject, changes: Sequence[Change]) -> Line:
             return Line(sign, subject, summarise(records, subject))
         if any(record.is_attachment for record in records):
             return Line("~", subject, f"{verb} {summarise(records, subject)}")
-    described = list(describe_changes(changes))
+    roots = {cause.change.ref for cause in find_causes(changes)}
+    described = list(describe_changes(sorted(changes, key=lambda change: change.ref not in roots)))
     more = f"; and {len(described) - DETAILS} more (--verbose shows all)" if len(described) > DETAILS else ""
     return Line("~", subject, "; ".join(described[:DETAILS]) + more)
 

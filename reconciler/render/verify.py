@@ -80,12 +80,16 @@ def _row(result: Result) -> ResultRow:
     return ResultRow(*asked, probe.expected, finding.outcome, result.passed, probe.why, finding.detail, result.fault)
 
 
-def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, elapsed_s: float = 0.0) -> str:
-    """The results for users, without a newline at the end."""
+def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, elapsed_s: float = 0.0, width: int = 0) -> str:
+    """The results for users, without a newline at the end. A matrix wider than `width` is summed up, unless that is 0."""
     lines: list[str] = []
     near = [row for row in document.probes if row.section in (IN_SUBNETS, WITH_HOST)]
     for subnet in dict.fromkeys(row.subnet for row in near):
-        lines += [palette.bold(str(Subject.subnet(subnet))), *_matrix([row for row in near if row.subnet == subnet], palette), ""]
+        lines += [
+            palette.bold(str(Subject.subnet(subnet))),
+            *_matrix([row for row in near if row.subnet == subnet], palette, width),
+            "",
+        ]
     for section, title in TITLES.items():
         rows = [row for row in document.probes if row.section == section]
         if rows:
@@ -111,14 +115,15 @@ def _paint(text: str, symbol: str, palette: Palette) -> str:
     return {"FAIL": palette.red, "ok": palette.green, "-": palette.green}.get(symbol, palette.dim)(text)
 
 
-def _matrix(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
+def _matrix(rows: Sequence[ResultRow], palette: Palette, width: int) -> Iterator[str]:
     sources = list(dict.fromkeys(row.source for row in rows))
     known = {row.target for row in rows}
     targets = [name for name in sources if name in known] + sorted(known.difference(sources))
-    if max(len(sources), len(targets)) > MATRIX_MAX:
+    left = max(len(source) for source in sources)
+    columns = 2 + left + sum(2 + max(4, len(target)) for target in targets)
+    if max(len(sources), len(targets)) > MATRIX_MAX or 0 < width < columns:
         yield from _sums(rows, palette)
         return
-    left = max(len(source) for source in sources)
     yield f"  {'':{left}}  " + "  ".join(f"{target:>4}" for target in targets)
     for source in sources:
         cells = []

@@ -205,6 +205,9 @@ function choosePath(from, to) {
   mark(to, "second");
   const drawn = wiresBetween(from, to);
   for (const id of [from, to, ...drawn.flatMap((each) => [each.source, each.target])]) mark(id, "on");
+  // The hosts by which the packet goes: each hop begins with its place.
+  const hops = namesOf(from).flatMap((source) => namesOf(to).flatMap((target) => explained.get(JSON.stringify([source, target]))?.hops || []));
+  for (const host of data.hosts) if (hops.some((hop) => hop.startsWith(host.name + ": "))) mark(host.id, "on");
   for (const wire of wires) {
     const { from: source, to: target, bundle } = wire.dataset;
     if (drawn.some((each) => each.source === source && each.target === target && each.bundle === bundle)) wire.classList.add("on");

@@ -108,3 +108,32 @@ def test_one_name_in_two_engines(dockerd: Dockerd, write: Write) -> None:
         assert run_netctl("verify", file).status == 0
         assert run_netctl("destroy", file).status == 0
         assert "10.44.0" not in dockerd.docker("exec", "theirs", "ip", "address") + podman.exec("theirs", "ip", "address")
+
+
+def test_status_says_what_has_happened_to_containers(dockerd: Dockerd, write: Write, topology_name: str) -> None:
+    """A restarted, a stopped and a missing container are rows of a status; verify and apply work for the others."""
+    start(dockerd, "theirs")
+    start(dockerd, "sidecar")
+    own = "  own: {image: 'busybox:latest', command: [sleep, '1000'], networks: {front: auto}}\n"
+    file = write(FIRST + SECOND.replace("NETWORK", "front") + own)
+    assert run_netctl("apply", file).status == 0
+    dockerd.docker("restart", "--time", "0", "theirs")
+    dockerd.docker("stop", "--time", "0", "sidecar")
+    dockerd.docker("stop", "--time", "0", f"{topology_name}-own")
+    told = run_netctl("status", file)
+    assert told.status == 1, told.err
+    assert "first was restarted: its links are gone (and " in told.out
+    assert "own is stopped" in told.out
+    assert "docker container sidecar is exited" in told.out
+    verified = run_netctl("verify", file)
+    assert verified.status == 6
+    assert "second is left out, because it does not run" in verified.out
+    assert "host alpha, container first: first was restarted" in verified.out
+    done = run_netctl("apply", file)
+    assert done.status == 0
+    assert "sidecar" in done.err
+    assert run_netctl("verify", file).status == 0
+    dockerd.docker("rm", "--force", "sidecar")
+    told = run_netctl("status", file)
+    assert told.status == 0
+    assert "docker container sidecar is missing" in told.out

@@ -13,6 +13,7 @@ from reconciler.graph.html import render_html
 from reconciler.graph.layout import lay_out
 from reconciler.graph.model import Graph
 from reconciler.graph.svg import render_svg
+from reconciler.topology.load import parse_topology
 from tests.harness.browser import Browser, count_colours, open_browser
 from tests.harness.capabilities import require_capability
 from tests.harness.topologies.graphs import EXAMPLES, graph_of, make_large, picture_of, read
@@ -76,6 +77,24 @@ def check_drawn(browser: Browser) -> None:
 def test_examples_are_drawn_inside_and_apart(browser: Browser, tmp_path: Path, path: Path) -> None:
     """In the browser's own measures, no shapes overlap, none leaves the view box, and every text fits into its shape."""
     show(browser, graph_of(read(path)), tmp_path)
+    check_drawn(browser)
+    assert browser.errors() == []
+
+
+def test_long_names_fit(browser: Browser, tmp_path: Path) -> None:
+    """Names of 63 characters, and IPv6 ranges, are drawn in full inside of their shapes."""
+    long = "x" * 60
+    text = f"""\
+version: 1
+name: a-long-name
+hosts: {{h1{long}: {{connect: lab, address: [192.0.2.11, "2001:db8::11"]}}, h2: {{connect: lab, address: 192.0.2.12}}}}
+subnets: {{s1{long}: {{cidr: [10.44.0.0/24, "fd00:1234:5678:9abc::/64"]}}, s2: {{cidr: 10.45.0.0/24}}}}
+containers:
+  c1{long}: {{host: h1{long}, networks: {{s1{long}: auto}}, expose: ["8080:80"]}}
+  c2{long}: {{host: h2, networks: {{s2: auto, s1{long}: auto}}}}
+policies: [{{allow: c2{long}, to: s1{long}, ports: [80/tcp, 443/tcp, 8000-8080/udp]}}]
+"""
+    show(browser, graph_of(parse_topology(text.encode())), tmp_path)
     check_drawn(browser)
     assert browser.errors() == []
 
@@ -153,6 +172,7 @@ def test_an_explanation_is_shown_hop_by_hop(browser: Browser, tmp_path: Path) ->
         "web: route",
         "alpha: bridge",
     ]
+    assert page.run("return [...document.querySelectorAll('.host.on')].map((each) => each.dataset.id)") == ["host:alpha"]
 
 
 def test_search_finds_names_and_addresses(page: Browser) -> None:

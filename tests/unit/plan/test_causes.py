@@ -13,9 +13,11 @@ from reconciler.kinds.identity import holder_ref
 from reconciler.kinds.links.veth import Veth
 from reconciler.plan.causes import describe_drift, find_causes
 from reconciler.plan.diff import diff_states
+from reconciler.plan.document import HostPlan
 from reconciler.plan.execute import execute_batches
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import compile_plan
+from reconciler.render.plan import compile_lines
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -67,6 +69,21 @@ def link_of(state: HostState, kind: str) -> str:
 def test_a_link_that_is_down_explains_its_routes_and_neighbors() -> None:
     """One cause: the link. What the kernel deleted with it only counts."""
     assert differences(HERE, lambda _: LinkSet(WEB, "eth0", up=False)) == {"eth0 is down": 7}
+
+
+def test_a_plan_names_the_cause_first() -> None:
+    """Of many changes a line of a plan names six: the link is among them, before what is restored with it."""
+    wanted = HERE.compile("shop")
+    inside = [ref for ref in wanted.records if ref.netns == WEB and ref.kind in ("route", "neighbor")]
+    live = {ref: record for ref, record in wanted.records.items() if ref not in inside}
+    port = next(ref for ref, record in live.items() if isinstance(record, Veth) and record.peer_netns == WEB)
+    link = live[port]
+    assert isinstance(link, Veth)
+    live[port] = replace(link, up=False)
+    plan = HostPlan("here", changes=diff_states(HostState(live), wanted))
+    (line,) = compile_lines(plan)
+    assert line.text.startswith("veth v-shop-")
+    assert "up is off, wanted on; add neighbor" in line.text
 
 
 def test_the_end_that_is_down_is_named() -> None:
