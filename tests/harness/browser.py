@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import select
 import struct
@@ -107,7 +108,7 @@ class Browser:
 def open_browser(folder: Path, width: int = 1400, height: int = 900) -> Iterator[Browser]:
     """A browser with a window of that size in pixels; both processes end with the block."""
     folder.mkdir(exist_ok=True)
-    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         browser = Browser(_read_port(driver), folder / "profile", width, height)
         try:
@@ -121,17 +122,18 @@ def open_browser(folder: Path, width: int = 1400, height: int = 900) -> Iterator
         driver.stdout.close()
 
 
-def _read_port(driver: subprocess.Popen[str]) -> int:
+def _read_port(driver: subprocess.Popen[bytes]) -> int:
     """The port that it has chosen, which it prints."""
     assert driver.stdout is not None
-    deadline = time.monotonic() + START_S
+    deadline, said = time.monotonic() + START_S, b""
     while time.monotonic() < deadline and select.select([driver.stdout], [], [], START_S)[0]:
-        line = driver.stdout.readline()
-        if found := re.search(r"started successfully on port (\d+)", line):
+        block = os.read(driver.stdout.fileno(), 4096)  # a buffered read would hide lines from select(2)
+        said += block
+        if found := re.search(rb"started successfully on port (\d+)", said):
             return int(found[1])
-        if not line:
+        if not block:
             break
-    raise AssertionError("chromedriver did not start")
+    raise AssertionError(f"chromedriver did not start: {said.decode()}")
 
 
 def count_colours(png: bytes) -> dict[bytes, int]:

@@ -10,14 +10,14 @@ NOT_RUN = "block not run"
 
 def print_blocks_not_run(reporter: pytest.TerminalReporter) -> None:
     """A line for each such block, and their number."""
-    found = [
-        value
+    found = {
+        tuple(value)
         for reports in reporter.stats.values()
         for report in reports
         for name, value in getattr(report, "user_properties", ())
         if name == NOT_RUN
-    ]
+    }
     if found:
         reporter.section(f"{len(found)} blocks of the documents were not run")
-        for place, reason in sorted(map(tuple, found)):
+        for place, reason in sorted(found):
             reporter.line(f"{place}: {reason}")

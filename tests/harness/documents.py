@@ -6,10 +6,11 @@ A mark is an HTML comment in the line before the fence, so readers do not see it
 |---|---|
 | none | `sh` is run, `yaml` is validated, `json` is parsed |
 | `script` | `sh` that begins in a fresh machine; a whole topology does so, too |
-| `applied` | `sh` that begins in a machine with the topology of the README |
+| `applied`, `applied: FILE` | `sh` that begins in a machine with the topology of the README, or of a file of the repository |
 | `server` | `sh` that the script's rows need, too |
 | `fails`, `ends with N` | `sh` whose last line ends so |
 | `prints: COMMAND` | the command's output, in which `…` stands for anything |
+| `prints` | the same; the command is the first line, behind `$ ` |
 | `excerpt of: COMMAND` | each line occurs in the command's output |
 | `drawing` | nothing to run |
 | `not run: REASON` | it cannot run here; the reason is printed at the end of the tests |

@@ -81,9 +81,12 @@ def run_block(machine: Machine, block: Block) -> None:
 
 def check_output(machine: Machine, block: Block, command: str, *, is_excerpt: bool) -> None:
     """The output has the lines of the block: all of them in order, or each somewhere. A time may be another one."""
+    shown = block.text
+    if not command:
+        command, _, shown = shown.removeprefix("$ ").partition("\n")
     outcome = bash(machine, command)
     printed = outcome.out if not is_excerpt else "\n".join(sorted(outcome.out.splitlines()))
-    for part in block.text.splitlines() if is_excerpt else [block.text.rstrip()]:
+    for part in shown.splitlines() if is_excerpt else [shown.rstrip()]:
         pattern = re.sub(r"\d+\\\.\d+\\? s", r"[0-9.]+ s", re.escape(part))
         pattern = pattern.replace("…", ".*" if is_excerpt else "(?:.|\n)*")
         found = re.search(rf"^\s*{pattern}$", printed, re.MULTILINE)
@@ -106,13 +109,14 @@ def test_blocks_do_what_the_document_says(
     machine = make_machine()
     for number, block in enumerate(read_blocks(document)):
         place = f"{document.relative_to(ROOT)}:{block.line}"
-        if (block.begins and number) or block.mark == "applied":
+        kind, _, argument = block.mark.partition(": ")
+        if (block.begins and number) or kind == "applied":
             machine = make_machine()
         if block.reason_not_run:
             record_property(NOT_RUN, (place, block.reason_not_run))
             continue
-        if block.mark == "applied":
-            (machine.folder / "topology.yaml").write_text(EXAMPLE)
+        if kind == "applied":
+            (machine.folder / "topology.yaml").write_text((ROOT / argument).read_text() if argument else EXAMPLE)
             assert bash(machine, "netctl apply").status == 0
         check_block(machine, block, place)
 

@@ -130,7 +130,8 @@ def test_a_click_shows_details(page: Browser) -> None:
     """A container shows its host, addresses, ports, policies and the line of the file; an arrow shows what it allows."""
     page.click('[data-id="container:web"]')
     text = page.text("#details")
-    for words in ("alpha", "10.44.0.10/24", "8080 → 80/tcp on alpha", "from web to db: tcp 5432", "topology.yaml:32"):
+    line = read(EXAMPLES[0]).position(("containers", "web")).line
+    for words in ("alpha", "10.44.0.10/24", "8080 → 80/tcp on alpha", "from web to db: tcp 5432", f"topology.yaml:{line}"):
         assert words in text
     page.click('[data-id="subnet:back"]')
     assert "isolated" in page.text("#details")

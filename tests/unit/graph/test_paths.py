@@ -27,12 +27,14 @@ def explained(topology: Topology) -> Graph:
 
 def test_a_path_has_its_hops_and_lines() -> None:
     """A policy opens one port: the question names it, each hop says where it is, and who asked for it in the file."""
-    graph = explained(read(EXAMPLES[0]))
+    topology = read(EXAMPLES[0])
+    graph = explained(topology)
     cell = next(cell for cell in graph.cells if (cell.source, cell.target) == ("web", "db"))
     assert cell.question == "db:5432/tcp"
     path = next(path for path in graph.explanations if (path.source, path.target) == ("web", "db"))
     assert path.verdict == "web to db:5432/tcp: passes"
-    assert "alpha: policy from web to db allows tcp 5432 (topology.yaml:64)" in path.hops
+    line = topology.position(("policies", 0)).line
+    assert f"alpha: policy from web to db allows tcp 5432 (topology.yaml:{line})" in path.hops
     assert path.hops[-1] == "the answer returns to web"
 
 
