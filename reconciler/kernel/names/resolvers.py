@@ -157,7 +157,9 @@ def run_resolver_step(context: KernelContext, step: Step) -> bool:
         case ResolverStop():
             _stop(context, step)
         case NamesDelete():
-            path_of(context, step.subnet, step.view).unlink(missing_ok=True)
+            path = path_of(context, step.subnet, step.view)
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.log").unlink(missing_ok=True)  # of one that was killed with its shell
             with contextlib.suppress(OSError):  # others are in it
                 directory_of(context).rmdir()
                 directory_of(context).parent.rmdir()

@@ -77,7 +77,7 @@ class NamesDelete(Step):
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         path = names_path(shell.topology, shell.host_key, self.subnet, self.view)
-        yield join(["rm", "-f", path])
+        yield join(["rm", "-f", path, f"{path}.log"])
         yield f"{join(['rmdir', '-p', path.rpartition('/')[0]])} 2>/dev/null || true"
 
 

@@ -63,6 +63,7 @@ containers:
 LAB = """\
 version: 1
 name: here
+dns: true
 hosts:
   alpha: {connect: lab, address: 192.0.2.11}
   beta: {connect: lab, address: 192.0.2.12}
@@ -135,6 +136,9 @@ WORLDS: Mapping[str, KindWorld] = {
             "fast-path-link": f"{ALPHA} nft flush map netdev netctl-here.routed to_bridge",
             "fast-path": f"{ALPHA} nft flush chain netdev netctl-here.routed {CHAIN}",
             "netns": "ip netns delete here.two",
+            "resolver": "pkill -9 -f '[d]nsmasq'",
+            "names": "echo 10.9.9.9 one > /run/netctl-dns/here.lab.alpha/here.tunnel",
+            "resolvconf": "rm /run/netctl/here.lab.alpha/here.resolv/one",
         },
         "alpha",
     ),

@@ -236,6 +236,8 @@ def test_nothing_is_left(topology_name: str, topology: Path) -> None:
     topology.write_text(text)
     assert run_netctl("apply", topology).status == 0
     assert processes(topology_name, "dnsmasq") != []
+    for pid in [*processes(topology_name, "sh"), *processes(topology_name, "dnsmasq")]:
+        os.kill(pid, signal.SIGKILL)  # their logs are left, too
     assert run_netctl("destroy", topology).status == 0
     assert processes(topology_name, "dnsmasq") == processes(topology_name, "sh") == []
     assert not list(Path("/run").glob(f"netctl-dns/{topology_name}*"))
