@@ -80,5 +80,5 @@ def topology_text(count: int, *, wide: int = 0, extra: bool = False, is_local: b
             ports.append(f'"{FIRST_PORT + 10_000}-{FIRST_PORT + 9_999 + wide}:{10_000}-{9_999 + wide}"')
         if number == 0 and extra:
             ports.append('"19999:81"')
-        lines.append(f"  {wire.name}: {{host: alpha, networks: {{{SUBNET}: {wire.address}}}, expose: [{', '.join(ports)}]}}")
+        lines.append(f"  {wire.name}: {{host: alpha, networks: {{{SUBNET}: {wire.address}}}, ports: [{', '.join(ports)}]}}")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from reconciler.errors import UsageError
 
 EXAMPLES = """\
   netctl help apply                   the usage of a command
-  netctl help expose                  a key of the file, in the words of docs/file-format.md
+  netctl help ports                  a key of the file, in the words of docs/file-format.md
   netctl help hosts.address           a key of one part, if several have it
 """
 

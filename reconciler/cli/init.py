@@ -49,7 +49,7 @@ containers:
     command: [httpd, -f, -p, "80"]    # numbers are quoted: a command is a list of texts
     restart: unless-stopped
     networks: {front: auto}           # an address that netctl chooses, and keeps
-    expose: ["8080:80"]               # port 8080 of this machine leads to port 80
+    ports: ["8080:80"]               # port 8080 of this machine leads to port 80
   client:
     image: busybox:latest
     command: [sleep, infinity]
@@ -73,7 +73,7 @@ containers:
   web:
     host: alpha
     networks: {front: auto}           # an address that netctl chooses, and keeps
-    expose: ["8080:80"]               # port 8080 of alpha leads to port 80; `image: nginx:1.27` runs a container of Docker
+    ports: ["8080:80"]               # port 8080 of alpha leads to port 80; `image: nginx:1.27` runs a container of Docker
   client: {host: beta, networks: {front: auto}}
 """
 KINDS: Mapping[str, tuple[str, str]] = {

@@ -224,7 +224,7 @@ def _taken_ports(view: HostView) -> Iterator[Conflict]:
         key = (port.protocol, port.port, source.name)
         if key not in seen and not _is_published(port, view.facts):
             seen.add(key)
-            path: Path = ("containers", topology.containers[port.container].origin, "expose")
+            path: Path = ("containers", topology.containers[port.container].origin, "ports")
             verb = "is listened on by" if isinstance(source, ForeignListener) else "is published by"
             yield Conflict(
                 host.name,

@@ -8,7 +8,7 @@ from reconciler.compose.draft import AttachmentDraft, ComposeMembers, ContainerD
 from reconciler.compose.yaml_text import comments, scalar
 from reconciler.topology.types import IPAddress, Network
 
-PORTS_KEY = "expose"
+PORTS_KEY = "ports"
 
 
 def render_topology(draft: TopologyDraft) -> str:

@@ -109,5 +109,5 @@ def _published_from(topology: Topology, answer: PathAnswer, target: Container | 
     return _publish(topology, answer, target)
 
 
-PORTS_KEY = "expose"
+PORTS_KEY = "ports"
 """The key of published ports."""

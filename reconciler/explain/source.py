@@ -53,8 +53,8 @@ def _in_container(container: Container, record: Record) -> Path:
         for publication in container.publications:
             is_here = publication.port <= published.port < publication.port + publication.count
             if is_here and publication.protocol == published.protocol:
-                return publication.path or (*key, "expose")
-        return (*key, "expose")
+                return publication.path or (*key, "ports")
+        return (*key, "ports")
     for attachment in container.attachments:
         if _is_on(attachment, record):
             own: Path = (*key, "networks", attachment.subnet)

@@ -1,16 +1,25 @@
-"""Warnings about keys of a topology file that are valid and have no effect."""
+"""Warnings about keys of a topology file that are valid, and have an old name or no effect."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from reconciler.errors import Fault
+from reconciler.topology.old_names import NEW, OLD
 from reconciler.topology.types import Attachment, Party, Policy, Topology
 
 
 def find_advice(topology: Topology) -> tuple[Fault, ...]:
     """The warnings, in the order of the file."""
-    return (*_idle_policies(topology), *_open_anyway(topology))
+    return (*_old_names(topology), *_idle_policies(topology), *_open_anyway(topology))
+
+
+def _old_names(topology: Topology) -> Iterator[Fault]:
+    """One warning for all keys with an old name, at the first of them."""
+    if topology.renamed:
+        more = f", here and in {len(topology.renamed) - 1:,} more containers" if len(topology.renamed) > 1 else ""
+        words = f"`{OLD}` is the old name of `{NEW}`{more}: unlike Compose's, it publishes ports to other machines"
+        yield Fault(topology.renamed[0], words, f"write `{NEW}:` in its place; it means the same")
 
 
 def _idle_policies(topology: Topology) -> Iterator[Fault]:
@@ -46,7 +55,7 @@ def _reason(topology: Topology, policy: Policy) -> tuple[str, str] | None:
         return words, "remove it, or write `mode: isolated` in the subnet: then only traffic that a policy allows leaves it"
     if policy.source.kind == "outside" and "routed" in modes:
         words = f"the outside reaches `{policy.target.name}` on all ports, as the mode of its subnet, routed, says"
-        return words, "remove it, or write `mode: nat` and publish the ports with `expose`"
+        return words, "remove it, or write `mode: nat` and publish the ports under `ports`"
     return None
 
 

@@ -14,7 +14,7 @@ from reconciler.topology.expand import LAN_MODES, default_network_of, host_of, p
 from reconciler.topology.faults import FaultList
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
-from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.ports import PublicationModel
 from reconciler.topology.scalars import shorten, suggest
 from reconciler.topology.types import IPAddress, Network, Path
 
@@ -37,9 +37,9 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
     """Every rule about published ports."""
     claims: list[_Claim] = []
     for name, container in model.containers.items():
-        for number, expose in enumerate(container.expose):
-            path: Path = ("containers", name, "expose", number)
-            subnet = _target_network(model, name, container, expose, path, faults)
+        for number, published in enumerate(container.ports):
+            path: Path = ("containers", name, "ports", number)
+            subnet = _target_network(model, name, container, published, path, faults)
             if subnet not in model.subnets:
                 continue
             if model.subnets[subnet].mode == "isolated":
@@ -51,27 +51,27 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
                 )
                 faults.add(path, f"`{name}` cannot publish a port in `{subnet}`: the subnet is isolated", help_text)
                 continue
-            hosts = [host for host in expose.on or (host_of(model, container),) if host]
+            hosts = [host for host in published.on or (host_of(model, container),) if host]
             wanted = container.networks[subnet].families
             families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr if cidr.version in wanted}
             if not families:  # reported by `check_addresses`
                 continue
-            if _check_families(expose, families, subnet, path, faults):
-                _check_listen(model, expose, hosts, path, faults)
-            claims += _claims(expose, hosts, families, name, path)
+            if _check_families(published, families, subnet, path, faults):
+                _check_listen(model, published, hosts, path, faults)
+            claims += _claims(published, hosts, families, name, path)
     _check_conflicts(claims, faults)
 
 
 def _target_network(
-    model: TopologyModel, name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList
+    model: TopologyModel, name: str, container: ContainerModel, published: PublicationModel, path: Path, faults: FaultList
 ) -> str:
     """The network of a publication's target; "" (with a fault) if it has none."""
-    if expose.network and expose.network not in container.networks:
-        if not faults.left_out(("containers", name, "networks", expose.network)):
+    if published.network and published.network not in container.networks:
+        if not faults.left_out(("containers", name, "networks", published.network)):
             help_text = (
-                suggest(expose.network, container.networks) or f"its networks are {', '.join(container.networks) or 'none'}"
+                suggest(published.network, container.networks) or f"its networks are {', '.join(container.networks) or 'none'}"
             )
-            faults.add((*path, "network"), f"`{name}` has no network `{shorten(expose.network)}`", help_text)
+            faults.add((*path, "network"), f"`{name}` has no network `{shorten(published.network)}`", help_text)
         return ""
     if not container.networks and not faults.left_out(("containers", name, "networks")):
         faults.add(path, f"`{name}` cannot publish a port: it is in no network", "give it one: `networks: {front: auto}`")
@@ -80,12 +80,12 @@ def _target_network(
         message = f"`{name}` cannot publish a port: it has no default route, so its replies do not return"
         faults.add(path, message, "remove `default: false` from one of its networks")
         return ""
-    return expose.network or default
+    return published.network or default
 
 
-def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> bool:
+def _check_families(published: PublicationModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> bool:
     """Whether the listening address has a family of the container: a packet keeps its family on its way."""
-    address = expose.listen.address
+    address = published.listen.address
     if address is not None and address.version not in families:
         faults.add(
             (*path, "listen"),
@@ -94,7 +94,7 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
         )
         return False
     wanted = {address.version} if address is not None else families
-    for number, source in enumerate(expose.from_):
+    for number, source in enumerate(published.from_):
         if source.version not in wanted:
             faults.add(
                 (*path, "from", number),
@@ -104,9 +104,9 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
     return True
 
 
-def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str], path: Path, faults: FaultList) -> None:
+def _check_listen(model: TopologyModel, published: PublicationModel, hosts: Sequence[str], path: Path, faults: FaultList) -> None:
     """All addresses of a lab host are known, so a foreign one is a mistake; `compile.fits` knows those in subnets."""
-    address = expose.listen.address
+    address = published.listen.address
     if address is None or address.is_unspecified or address.is_loopback or _in_subnets(model, address):
         return
     for name in hosts:
@@ -123,12 +123,12 @@ def _in_subnets(model: TopologyModel, address: IPAddress) -> bool:
     return any(network.version == address.version and address in network for network in networks)
 
 
-def _claims(expose: ExposeModel, hosts: Sequence[str], families: set[int], name: str, path: Path) -> list[_Claim]:
-    listen = expose.listen
+def _claims(published: PublicationModel, hosts: Sequence[str], families: set[int], name: str, path: Path) -> list[_Claim]:
+    listen = published.listen
     address = None if listen.address is None or listen.address.is_unspecified else listen.address
     wanted = families if listen.address is None else {listen.address.version}
     return [
-        _Claim(host, protocol_of(expose), family, listen.first, listen.last, address, name, path)
+        _Claim(host, protocol_of(published), family, listen.first, listen.last, address, name, path)
         for host in hosts
         for family in sorted(wanted)
     ]

@@ -9,7 +9,7 @@ from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.scalars import suggest
 from reconciler.topology.types import Path
 
-_OWN_KEYS = ("networks", "expose", "connections", "hostname", "aliases", "extra_hosts", "dns")
+_OWN_KEYS = ("networks", "ports", "connections", "hostname", "aliases", "extra_hosts", "dns")
 """What belongs to the network, and so to its owner."""
 
 

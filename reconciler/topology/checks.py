@@ -78,9 +78,9 @@ def check_references(model: TopologyModel, faults: FaultList) -> None:
             )
         for subnet_name in container.networks:
             _expect_known("subnets", subnet_name, model.subnets, (*here, "networks", subnet_name), faults, at_key=True)
-        for number, expose in enumerate(container.expose):
-            for position, host in enumerate(expose.on):
-                _expect_known("hosts", host, model.hosts, (*here, "expose", number, "on", position), faults)
+        for number, published in enumerate(container.ports):
+            for position, host in enumerate(published.on):
+                _expect_known("hosts", host, model.hosts, (*here, "ports", number, "on", position), faults)
 
 
 def _expect_known(
@@ -196,9 +196,9 @@ def _check_replicas(name: str, container: ContainerModel, faults: FaultList) -> 
                 f"the {container.replicas} replicas of `{name}` cannot share the MAC address {network.mac}",
                 "leave `mac` out",
             )
-    if container.expose:
+    if container.ports:
         faults.add_at_key(
-            (*here, "expose"),
+            (*here, "ports"),
             f"the {container.replicas} replicas of `{name}` cannot share a published port",
             "publish the port of a container without replicas",
         )
@@ -366,11 +366,11 @@ def _check_opening(model: TopologyModel, kind: str, name: str, path: Path, fault
             faults.add(
                 path,
                 f"`{name}` cannot be opened to the outside: no route leads from there into a NATed subnet",
-                "publish a port with `expose`, or write `mode: routed`",
+                "publish a port under `ports`, or write `mode: routed`",
             )
         else:
             faults.add(
                 path,
                 f"`{name}` cannot be opened to the outside: its subnet is isolated",
-                "write `mode: routed`, or `nat` and publish a port with `expose`",
+                "write `mode: routed`, or `nat` and publish a port under `ports`",
             )

@@ -17,7 +17,7 @@ from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.model.networks import NetworkModel
-from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.ports import PublicationModel
 from reconciler.topology.model.subnets import ExistingBridge
 from reconciler.topology.types import Attachment, Container, Dns, Host, Party, Pattern, Policy, Publication, Subnet, Topology
 from reconciler.topology.yaml import Document
@@ -84,6 +84,7 @@ def expand_topology(
         env_files=tuple(file.path for container in model.containers.values() for file in container.env_file),
         source=source,
         positions=document.positions,
+        renamed=tuple(document.renamed),
     )
 
 
@@ -157,9 +158,9 @@ def party_of(model: TopologyModel, name: str) -> Party:
     return Party("container", name) if name in model.containers else Party("subnet", name)
 
 
-def protocol_of(expose: ExposeModel) -> TransportProtocol:
+def protocol_of(published: PublicationModel) -> TransportProtocol:
     """The protocol of the key or of the port's suffix; tcp if neither is given."""
-    said = expose.protocol or (expose.to.protocol if expose.to else "")
+    said = published.protocol or (published.to.protocol if published.to else "")
     return "udp" if said == "udp" else "sctp" if said == "sctp" else "tcp"
 
 
@@ -177,17 +178,17 @@ def _containers(model: TopologyModel, origin: str, variables: Mapping[str, str])
     )
     publications = tuple(
         Publication(
-            protocol=protocol_of(expose),
-            address=expose.listen.address,
-            port=expose.listen.first,
-            to_port=expose.to.first if expose.to else expose.listen.first,
-            count=expose.listen.last - expose.listen.first + 1,
-            sources=expose.from_,
-            hosts=expose.on or (host,),
-            subnet=expose.network or default,
-            path=("containers", origin, "expose", number),
+            protocol=protocol_of(published),
+            address=published.listen.address,
+            port=published.listen.first,
+            to_port=published.to.first if published.to else published.listen.first,
+            count=published.listen.last - published.listen.first + 1,
+            sources=published.from_,
+            hosts=published.on or (host,),
+            subnet=published.network or default,
+            path=("containers", origin, "ports", number),
         )
-        for number, expose in enumerate(container.expose)
+        for number, published in enumerate(container.ports)
     )
     for name in names_of(origin, container):
         yield Container(

@@ -101,7 +101,7 @@ PolicyPorts = Annotated[
         }
     ),
 ]
-EXPOSE_SCHEMA: dict[str, Any] = {
+PUBLICATION_SCHEMA: dict[str, Any] = {
     "anyOf": [
         _PORT_NUMBER,
         {

@@ -31,7 +31,7 @@ _NO_ORDER = "remove it: netctl starts containers in no order"
 _NOT_RUN = "remove it, or start the container with its engine and write `existing: true`; netctl only connects it then"
 _NEIGHBOURS = "remove it: containers of one subnet reach each other, and a policy connects those of two"
 _DRIVER = "remove it, or write `mode:` (nat, routed, isolated, direct, macvlan) and `bridge:` (linux, openvswitch)"
-_PUBLISH = 'write `expose: ["8080:80"]`, in the container'
+_PUBLISH = 'write `ports: ["8080:80"]`, in the container'
 _PLACE = "write `networks: {front: 10.44.0.10}`, or `auto` in place of the address"
 _TWO_FAMILIES = 'write both prefixes: `cidr: [10.44.0.0/24, "fd00:44::/64"]`'
 _LAN = "write `mode: direct` or `mode: macvlan`, and `uplink: eth1` for an interface that is not the host's `uplink`"
@@ -82,7 +82,7 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_renamed("hosts", "host", "on"),
     },
     "containers": {
-        **_keys("expose", 'write `expose: ["8080:80"]`', "ports", "port", "publish", "published", "exposes"),
+        **_keys("ports", 'write `ports: ["8080:80"]`', "port", "publish", "published", "exposes"),
         **_keys("networks", _PLACE, "network", "subnets", "subnet", "ip", "address", "ipv4_address", "nets", "interfaces"),
         **_keys("networks", "remove it; `networks:` has its subnets, and `share: NAME` is Compose's service:NAME",
                 "network_mode"),
@@ -128,7 +128,7 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("dhcp", "write `front: dhcp`, on a LAN", "dhcp4", "dhcp6"),
         **_keys("", "write `aliases` in the container", "aliases"),
         **_keys("", "write `dns: {upstream: [192.0.2.53]}` in the subnet", "dns"),
-        **_keys("", 'write `expose: ["8080:80"]`, in the container', "ports", "expose"),
+        **_keys("", 'write `ports: ["8080:80"]`, in the container', "ports", "expose"),
         **_keys("", "write `ipv6: false` for no IPv6", "link_local_ips", "enable_ipv6"),
     },
     "routes": {
@@ -136,7 +136,7 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_renamed("via", "gateway", "next_hop", "nexthop", "gw", "hop"),
         **_keys("", "remove it; the route leads over the network in which it stands", "dev", "interface", "metric", "table"),
     },
-    "expose": {
+    "ports": {
         **_keys("listen", "write `listen: 8080`", "published", "host_port", "hostport", "port", "source_port", "external"),
         **_keys("listen", 'write `listen: "192.0.2.11:8080"`', "host_ip", "hostip", "address", "ip", "host"),
         **_renamed("to", "target", "container_port", "containerport", "targetport", "target_port", "internal"),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 DOCUMENT = Path("docs/file-format.md")
 DATA = Path(__file__).with_name("keys.json")
 HEADS = ("key", "form")
-"""The first words of the tables with keys; a form of `expose` is a key's value."""
+"""The first words of the tables with keys; a form of `ports` is a key's value."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _CELL = re.compile(r"(?<!\\)\|")
 

@@ -147,7 +147,7 @@ def _part_at_fault(error: ErrorDetails) -> Path:
     if error["type"] == "extra_forbidden":
         return loc
     match loc:
-        case ("containers", _, "networks" | "expose", _, *_):
+        case ("containers", _, "networks" | "ports", _, *_):
             return loc[:4]
         case ("containers", _, _, *_):
             return loc[:3]

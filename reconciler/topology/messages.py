@@ -21,7 +21,7 @@ from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.policies import PolicyModel
-from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.ports import PublicationModel
 from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.scalars import TRUTHS, describe, shorten, suggest
 from reconciler.topology.types import Path
@@ -244,7 +244,7 @@ _OWNERS = {
     "containers": "a container",
     "networks": "a network of a container",
     "routes": "a route",
-    "expose": "a published port",
+    "ports": "a published port",
     "policies": "a policy",
 }
 _SECTION_PATHS: dict[str, Path] = {
@@ -253,14 +253,14 @@ _SECTION_PATHS: dict[str, Path] = {
     "containers": ("containers", ""),
     "networks": ("containers", "", "networks", ""),
     "routes": ("containers", "", "networks", "", "routes", 0),
-    "expose": ("containers", "", "expose", 0),
+    "ports": ("containers", "", "ports", 0),
     "policies": ("policies", 0),
 }
 
 
 def _section_of(path: Path) -> str:
     """The section of the mapping at `path`, by its name in the tables of foreign words."""
-    words = [part for part in path if part in ("networks", "routes", "expose")]
+    words = [part for part in path if part in ("networks", "routes", "ports")]
     return str(words[-1] if words and path[0] == "containers" and len(path) > 2 else path[0]) if path else ""
 
 
@@ -278,8 +278,8 @@ def known_keys(path: Path) -> tuple[str, ...]:
             model = NetworkModel
         case ("containers", _, "networks", _, "routes", _):
             model = RouteModel
-        case ("containers", _, "expose", _):
-            model = ExposeModel
+        case ("containers", _, "ports", _):
+            model = PublicationModel
         case ("policies", _):
             model = PolicyModel
     return _keys_of(model)
@@ -314,7 +314,7 @@ def _name(path: Path) -> str:
             return f"the {section[:-1]} `{shorten(name)}`"
         case ("policies", int()):
             return "the policy"
-        case (*_, "expose", int()):
+        case ("containers", _, "ports", int()):
             return "the published port"
         case (*_, "networks", str(name)):
             return f"the address in `{shorten(name)}`"

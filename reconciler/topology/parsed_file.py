@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import UsageError
+from reconciler.topology.old_names import rename_old_keys
 from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, parse_document
 
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "<stdin>"
@@ -33,7 +34,9 @@ def read_parsed(path: str) -> ParsedFile:
 
 def parse_file(data: bytes, path: str) -> ParsedFile:
     """As `read_parsed`, for a file's bytes."""
-    return ParsedFile(path, *parse_document(data))
+    document, source = parse_document(data)
+    rename_old_keys(document)
+    return ParsedFile(path, document, source)
 
 
 def read_file(path: str) -> bytes:

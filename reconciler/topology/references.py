@@ -12,9 +12,9 @@ def is_settled(model: TopologyModel) -> bool:
         host_of(model, container) in model.hosts
         and model.subnets.keys() >= container.networks.keys()
         and all(
-            model.hosts.keys() >= set(expose.on)
-            and (expose.network or default_network_of(model, container.networks)) in container.networks
-            for expose in container.expose
+            model.hosts.keys() >= set(published.on)
+            and (published.network or default_network_of(model, container.networks)) in container.networks
+            for published in container.ports
         )
         for container in model.containers.values()
     ) and all(model.hosts.keys() >= set(subnet.hosts) for subnet in model.subnets.values())

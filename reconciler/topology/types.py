@@ -42,7 +42,7 @@ Upstream = tuple[str, ...]
 UPSTREAM_HOST = "host"
 """The servers of the host's own /etc/resolv.conf."""
 Path = tuple[str | int, ...]
-"""The path of a value in the file: ("containers", "web", "expose", 0)."""
+"""The path of a value in the file: ("containers", "web", "ports", 0)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +260,8 @@ class Topology:
     """The files of variables, whose relative paths begin at the directory of `path`."""
     source: str = ""
     positions: Mapping[Path, Position] = field(default_factory=dict, repr=False, compare=False)
+    renamed: tuple[Position, ...] = field(default=(), repr=False, compare=False)
+    """The positions of keys that the file gives an old name."""
 
     @property
     def declared(self) -> tuple[Container, ...]:

@@ -50,12 +50,12 @@ _SLIPS = (
     ),
 )
 _BRACE_IN_KEY = re.compile(r"(?P<key>[\w.-]+) +(?P<rest>[{\[].*)")
-_LISTS = ("expose", "volumes", "env", "command", "policies", "cidr", "routes", "from", "on", "ports", "address", "hosts")
+_LISTS = ("volumes", "env", "command", "policies", "cidr", "routes", "from", "on", "ports", "address", "hosts")
 _PORT_KEY = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]+(?:-[0-9]+)?|[0-9]+(?:\.[0-9]+){3}")
 
 
 _SIGNATURES = (
-    ("services", (), "Compose", "services are `containers:`, networks `subnets:`, and ports `expose:`"),
+    ("services", (), "Compose", "services are `containers:`, networks `subnets:`, and `ports:` is the same"),
     ("apiVersion", (), "Kubernetes", "pods are `containers:`, and network policies `policies:`"),
     ("topology", ("nodes", "kinds"), "containerlab", "nodes are `containers:`, and links `subnets:`"),
     ("network", ("version", "renderer", "ethernets"), "netplan", "a host's own interfaces stay as they are"),
@@ -196,10 +196,10 @@ def _spaced_ports(tree: Tree) -> Iterator[tuple[Path, str]]:
     """`8080: 80` in a list of ports: for YAML, a mapping with one key."""
     containers = tree.get("containers") if isinstance(tree, dict) else None
     for name, container in containers.items() if isinstance(containers, dict) else ():
-        items = container.get("expose") if isinstance(container, dict) else None
+        items = container.get("ports") if isinstance(container, dict) else None
         if isinstance(items, dict) and len(items) == 1 and _PORT_KEY.fullmatch(key := next(iter(items))):
-            yield ("containers", name, "expose"), f"{key}:{items[key]}"
+            yield ("containers", name, "ports"), f"{key}:{items[key]}"
         for number, item in enumerate(items) if isinstance(items, tuple) else ():
             key = next(iter(item)) if isinstance(item, dict) and len(item) == 1 else ""
             if _PORT_KEY.fullmatch(key) and isinstance(item[key], int | str):
-                yield ("containers", name, "expose", number), f"{key}:{item[key]}"
+                yield ("containers", name, "ports", number), f"{key}:{item[key]}"

@@ -84,6 +84,8 @@ class Document:
     key_faults: dict[Path, Fault] = field(default_factory=dict)
     """Faults of keys that are no text, by the paths of their values."""
     broken: set[Path] = field(default_factory=set)
+    renamed: list[Position] = field(default_factory=list)
+    """The positions of keys with an old name (`topology.old_names`)."""
     readable: bool = True
     """False if the text is no YAML, so that there is no tree to check."""
     stop: Position | None = None

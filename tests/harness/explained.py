@@ -28,7 +28,7 @@ subnets:
   back: {cidr: 10.45.0.0/24, mode: isolated}
   open: {cidr: 10.46.0.0/24, mode: routed}
 containers:
-  web: {host: alpha, networks: {front: 10.44.0.10}, expose: ["8080:80", {listen: 8443, to: 443, from: [198.51.100.0/24]}]}
+  web: {host: alpha, networks: {front: 10.44.0.10}, ports: ["8080:80", {listen: 8443, to: 443, from: [198.51.100.0/24]}]}
   api: {host: beta, networks: {front: 10.44.0.20}}
   db: {host: alpha, networks: {back: 10.45.0.20}}
   mail: {host: alpha, networks: {open: 10.46.0.30}}

@@ -1,4 +1,4 @@
-"""The elements that a file's `expose` and `policies` become (see `kinds.firewall.set_elements`)."""
+"""The elements that a file's `ports` and `policies` become (see `kinds.firewall.set_elements`)."""
 
 from __future__ import annotations
 

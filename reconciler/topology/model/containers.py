@@ -17,7 +17,7 @@ from reconciler.topology.model.env_files import EnvFiles
 from reconciler.topology.model.existing import Existing
 from reconciler.topology.model.host_names import Aliases, ExtraHosts, HostName
 from reconciler.topology.model.networks import NetworkModel
-from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.ports import PublicationModel
 from reconciler.topology.model.run_options import (
     Capabilities,
     Count,
@@ -221,7 +221,7 @@ class ContainerModel(Model):
         {},
         description="The subnets it is in: an address, auto, or the long form. The first not isolated has the default route.",
     )
-    expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
+    ports: Annotated[tuple[PublicationModel, ...], ListForm] = Field((), description="Its published ports.")
     connections: int = Field(
         CONNECTIONS,
         ge=CONNECTIONS_MIN,

@@ -9,10 +9,10 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from reconciler.state.foreign import TransportProtocol
-from reconciler.topology.fields import EXPOSE_SCHEMA, LeadTo, ListenOn, Reference, Sources
+from reconciler.topology.fields import PUBLICATION_SCHEMA, LeadTo, ListenOn, Reference, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.ports import split_protocol
-from reconciler.topology.scalars import expect_text, refuse, shorten
+from reconciler.topology.scalars import describe, expect_text, refuse, shorten
 
 _ADDRESS = r"([0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+\])"
 _PORTS = "([0-9]{1,5}(?:-[0-9]{1,5})?)"
@@ -47,7 +47,7 @@ def _sides(text: str) -> dict[str, str]:
     return {**sides, "protocol": protocol} if protocol else sides
 
 
-class ExposeModel(Model):
+class PublicationModel(Model):
     """A published port, or a range of them."""
 
     listen: ListenOn = Field(description="[host address:]port[-end]")
@@ -71,6 +71,11 @@ class ExposeModel(Model):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return {"listen": value}
+        if isinstance(value, float):
+            raise refuse(
+                f"must be a port, or two such as 8080:80, but is {describe(value)}",
+                'a port is a whole number: write one such as "8080:80"',
+            )
         text = expect_text(value, "a port, or two such as 8080:80", 'write one such as "8080:80"')
         for form, message, fixed in _SLIPS:
             if found := re.fullmatch(form, text):
@@ -96,4 +101,4 @@ class ExposeModel(Model):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The short forms in addition to the long one."""
-        return {"anyOf": [EXPOSE_SCHEMA, handler.resolve_ref_schema(handler(core_schema))]}
+        return {"anyOf": [PUBLICATION_SCHEMA, handler.resolve_ref_schema(handler(core_schema))]}

@@ -41,7 +41,7 @@ subnets:
   front: {cidr: 10.44.0.0/24}
   back: {cidr: 10.45.0.0/24, mode: isolated}
 containers:
-  web: {host: alpha, networks: {front: auto}, expose: ["8080:80"]}
+  web: {host: alpha, networks: {front: auto}, ports: ["8080:80"]}
   db: {host: beta, networks: {back: auto}, command: [sleep, infinity]}
 """
 

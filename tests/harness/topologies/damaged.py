@@ -12,7 +12,7 @@ subnets:
 containers:
   web:
     networks: {front: {address: [10.44.0.10, "fd44::10"], rate: 100mbit, routes: [{to: 10.89.0.0/24, via: 10.44.0.20}]}}
-    expose: ["8080:80"]
+    ports: ["8080:80"]
   app: {networks: {front: {address: [10.44.0.20, "fd44::20"], isolated: true}, back: auto}}
   db: {networks: {back: 10.45.0.20}, command: [sleep, infinity]}
   mac: {networks: {lan: 192.0.2.60}}

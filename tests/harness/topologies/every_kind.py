@@ -39,7 +39,7 @@ subnets:
   front: {{cidr: [10.44.0.0/24, "fd44::/64"]}}
   back: {{cidr: 10.45.0.0/24, mode: isolated}}
 containers:
-  web: {{networks: {{front: {{address: [10.44.0.10, "fd44::10"], rate: 10mbit}}}}, expose: ["8080:80"]}}
+  web: {{networks: {{front: {{address: [10.44.0.10, "fd44::10"], rate: 10mbit}}}}, ports: ["8080:80"]}}
   db: {{networks: {{back: 10.45.0.20}}, command: [sleep, infinity]}}
 policies: [{{allow: web, to: db, ports: [5432/tcp]}}]
 """,

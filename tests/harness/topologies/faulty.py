@@ -39,7 +39,7 @@ def web_and(text: str) -> str:
 
 
 def expose(*items: str) -> str:
-    return BASE + "containers:\n  web:\n    networks: {front: auto}\n    expose:\n" + "".join(f"    - {item}\n" for item in items)
+    return BASE + "containers:\n  web:\n    networks: {front: auto}\n    ports:\n" + "".join(f"    - {item}\n" for item in items)
 
 
 def policy(text: str, containers: str = "{web: {networks: {front: auto}}}") -> str:

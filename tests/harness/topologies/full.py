@@ -23,7 +23,7 @@ containers:
   web:
     host: alpha
     networks: {front: 10.44.0.10, back: auto}
-    expose: [8080:80, "127.0.0.1:9000-9001:90-91/udp", {listen: "192.0.2.11:8443", to: 443, from: [198.51.100.0/24]}]
+    ports: [8080:80, "127.0.0.1:9000-9001:90-91/udp", {listen: "192.0.2.11:8443", to: 443, from: [198.51.100.0/24]}]
     command: [sleep, infinity]
   db: {host: alpha, image: "postgres:16", networks: {back: 10.45.0.20}}
   cache: {host: alpha, existing: true, networks: {front: auto}}

@@ -42,7 +42,7 @@ def make_large(count: int) -> Topology:
     for number in range(count):
         networks = "ops: auto" if number % 11 == 0 else "back: auto" if number % 7 == 0 else "front: auto"
         networks += ", back: auto" if "front" in networks and number % 3 == 1 else ""
-        port = f", expose: ['{8000 + number}:80']" if "front" in networks and number % 10 == 3 else ""
+        port = f", ports: ['{8000 + number}:80']" if "front" in networks and number % 10 == 3 else ""
         first, second = divmod(number // len(WORDS), 26)
         name = f"{WORDS[number % len(WORDS)]}-{chr(96 + first) if first else ''}{chr(97 + second)}"
         lines.append(f"  {name}: {{host: {hosts[number % 3]}, networks: {{{networks}}}{port}}}")

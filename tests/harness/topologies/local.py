@@ -19,7 +19,7 @@ subnets:
   front: {cidr: [10.44.0.0/24, "fd44::/64"]}
   back: {cidr: 10.45.0.0/24, mode: isolated}
 containers:
-  web: {networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   db: {networks: {back: 10.45.0.20}, command: [sleep, infinity]}
 policies:
   - {allow: web, to: db, ports: [5432/tcp]}
@@ -34,7 +34,7 @@ subnets:
   front: {cidr: [10.44.0.0/24, "fd44::/64"], mtu: 1400}
   side: {cidr: 10.46.0.0/24}
 containers:
-  web: {networks: {front: [10.44.0.11, "fd44::10"]}, expose: ["8080:81", "9090:90/udp"]}
+  web: {networks: {front: [10.44.0.11, "fd44::10"]}, ports: ["8080:81", "9090:90/udp"]}
   app: {networks: {side: 10.46.0.20}}
 policies:
   - {allow: app, to: front}
@@ -52,7 +52,7 @@ subnets:
   back: {cidr: 10.45.0.0/24, mode: isolated}
   open: {cidr: 10.46.0.0/24, mode: routed}
 containers:
-  web: {host: alpha, networks: {front: 10.44.0.10}, expose: ["8080:80", {listen: 8443, to: 443, from: [192.0.2.0/24]}]}
+  web: {host: alpha, networks: {front: 10.44.0.10}, ports: ["8080:80", {listen: 8443, to: 443, from: [192.0.2.0/24]}]}
   app: {host: alpha, networks: {front: auto, back: auto}}
   db: {host: alpha, networks: {back: 10.45.0.20}, command: [sleep, infinity]}
   worker: {host: beta, replicas: 3, networks: {open: auto}}

@@ -81,7 +81,7 @@ subnets:
 containers:
   web: {networks: {lan: [192.0.2.50, "2001:db8::50"]}}
   app: {networks: {lan: 192.0.2.51}}
-  db: {networks: {front: 10.44.0.10}, expose: ["8080:80"]}
+  db: {networks: {front: 10.44.0.10}, ports: ["8080:80"]}
 """
 
 

@@ -51,7 +51,7 @@ class RuntimeWorld:
             "subnets: {front: {cidr: [10.44.0.0/24, 'fd44::/64']}}\ncontainers:",
             f'  web:\n    {{runtime: {runtime}, {image}command: [sh, -c, "{self.command}"],',
             f'     env: {{GREETING: "{self.greeting}"}}, {self.more}',
-            '     networks: {front: 10.44.0.10}, expose: ["8080:80"]}',
+            '     networks: {front: 10.44.0.10}, ports: ["8080:80"]}',
             f'  db: {{runtime: {runtime}, {image}command: [sh, -c, "{STAYS}"], networks: {{front: 10.44.0.20}}}}',
         ]
         if self.shares:

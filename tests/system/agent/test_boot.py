@@ -41,7 +41,7 @@ containers:
   theirs: {{runtime: docker, existing: true, networks: {{front: 10.44.0.10}}}}
   shut: {{networks: {{back: 10.45.0.20}}}}
   web: {{runtime: docker, image: '{image}', command: [sleep, '1000'],
-        restart: always, networks: {{front: 10.44.0.20}}, expose: ["8080:80"]}}
+        restart: always, networks: {{front: 10.44.0.20}}, ports: ["8080:80"]}}
   down: {{runtime: docker, existing: true, networks: {{front: 10.44.0.11}}}}
 policies:
   - {{allow: plain, to: shut, ports: [5432/tcp]}}

@@ -41,7 +41,7 @@ subnets:
   switched: {{cidr: 10.46.0.0/24, bridge: openvswitch}}
   wire: {{cidr: 192.0.2.0/24, mode: macvlan}}
 containers:
-  web: {{networks: {{front: {{address: [10.44.0.10, "fd44::10"], rate: 10mbit}}}}, expose: ["8080:80"]}}
+  web: {{networks: {{front: {{address: [10.44.0.10, "fd44::10"], rate: 10mbit}}}}, ports: ["8080:80"]}}
   app: {{networks: {{switched: 10.46.0.20}}, command: [sleep, infinity]}}
   mac: {{networks: {{wire: 192.0.2.60}}}}
   lx: {{runtime: lxc, image: '{rootfs}', command: [sleep, '1000'], networks: {{front: 10.44.0.21}}}}

@@ -24,8 +24,8 @@ KILLS = int(os.environ.get("KILLS", "20"))
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.timeout(300 + 5 * KILLS)]
 
-IDLE = "  idle: {networks: {front: 10.44.0.30}, expose: [9090:90, 7000-7099:7000-7099]}\n"
-EXPOSED = ('expose: ["8080:80"]', 'expose: ["8080:80/udp"]')
+IDLE = "  idle: {networks: {front: 10.44.0.30}, ports: [9090:90, 7000-7099:7000-7099]}\n"
+EXPOSED = ('ports: ["8080:80"]', 'ports: ["8080:80/udp"]')
 DAMAGES = (
     "ip -n here.idle link delete eth0",
     "ip netns delete here.idle",

@@ -43,10 +43,10 @@ subnets:
   back: {cidr: 10.45.0.0/24, mode: isolated}
   other: {cidr: 10.47.0.0/24}
 containers:
-  web: {networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   app: {networks: {front: 10.44.0.11}}
   db: {networks: {back: 10.45.0.20}, command: [sleep, infinity]}
-  idle: {networks: {front: 10.44.0.30}, expose: ["9090:90", "9100-9109:9100-9109"]}
+  idle: {networks: {front: 10.44.0.30}, ports: ["9090:90", "9100-9109:9100-9109"]}
   spare: {networks: {other: 10.47.0.30}, command: [sleep, '100000']}
 policies:
   - {allow: web, to: db, ports: [5432/tcp]}

@@ -54,7 +54,7 @@ containers:
   web:
     host: alpha
     networks: {front: auto}
-    expose: ["8080:80/udp", "5300:53/udp", "127.0.0.1:5432:5432", "127.0.0.1:5432:5432/udp"]
+    ports: ["8080:80/udp", "5300:53/udp", "127.0.0.1:5432:5432", "127.0.0.1:5432:5432/udp"]
   bob: {host: alpha, networks: {front: auto}}
   far: {host: beta, networks: {front: auto}}
   victim: {host: alpha, networks: {back: auto}}

@@ -107,7 +107,7 @@ def write(machine: Machine, engines: dict[str, Engine]) -> Path:
     path.write_text(
         f"version: 1\nname: here\nhosts: {{one: {{connect: local, {places}}}}}\n"
         f'subnets:\n  front: {{cidr: [10.44.0.0/24, "fd44::/64"]}}\n  back: {{cidr: 10.45.0.0/24}}\ncontainers:\n{evil}'
-        f'  victim: {{networks: {{front: {VICTIM}}}, expose: ["8080:80/udp", "127.0.0.1:5432:5432/udp"]}}\n'
+        f'  victim: {{networks: {{front: {VICTIM}}}, ports: ["8080:80/udp", "127.0.0.1:5432:5432/udp"]}}\n'
         f"  db: {{networks: {{back: {DATABASE}}}}}\n"
     )
     return path

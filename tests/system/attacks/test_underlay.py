@@ -24,7 +24,7 @@ subnets:
   other: {cidr: [10.187.0.0/24, "fd00:187::/64"], overlay: none, hosts: [alpha]}
 containers:
   bob: {host: alpha, networks: {front: auto}}
-  far: {host: beta, networks: {front: auto}, expose: [{listen: 8080, to: 80, on: [alpha]}]}
+  far: {host: beta, networks: {front: auto}, ports: [{listen: 8080, to: 80, on: [alpha]}]}
   mallory: {host: alpha, networks: {other: auto}}
 """
 HOSTS = {4: ("192.0.2.11", "192.0.2.12"), 6: ("2001:db8::11", "2001:db8::12")}

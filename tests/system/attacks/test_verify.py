@@ -29,7 +29,7 @@ version: 1
 name: lo
 hosts: {h: {connect: lab, address: 192.0.2.11}, mallory: {connect: lab, address: 192.0.2.66}}
 subnets: {a: {cidr: 10.44.0.0/24}}
-containers: {db: {host: h, networks: {a: auto}, expose: ["127.0.0.1:5432:5432"]}}
+containers: {db: {host: h, networks: {a: auto}, ports: ["127.0.0.1:5432:5432"]}}
 """
 BY_ALL_ADDRESSES = LAB.replace('"]', '", "15432:5432"]')
 PARTED = """\
@@ -40,9 +40,9 @@ subnets:
   a: {cidr: [10.44.0.0/24, "fd44::/64"], bridge: BRIDGE}
   b: {cidr: 10.45.0.0/24, mode: isolated, bridge: BRIDGE}
 containers:
-  one: {networks: {a: {address: auto, isolated: true}}, expose: ["127.0.0.1:5432:5432"]}
+  one: {networks: {a: {address: auto, isolated: true}}, ports: ["127.0.0.1:5432:5432"]}
   two: {networks: {a: {address: auto, isolated: true}, b: auto}}
-  web: {networks: {a: auto}, expose: ["8080:80", "53:53/udp"]}
+  web: {networks: {a: auto}, ports: ["8080:80", "53:53/udp"]}
   db: {networks: {b: auto}}
 """
 SPREAD = """\
@@ -51,7 +51,7 @@ name: lo
 hosts: {h: {connect: lab, address: 192.0.2.11}, other: {connect: lab, address: 192.0.2.12}}
 subnets: {a: {cidr: 10.44.0.0/24, overlay: OVERLAY}}
 containers:
-  one: {host: h, networks: {a: auto}, expose: ["8080:80"]}
+  one: {host: h, networks: {a: auto}, ports: ["8080:80"]}
   two: {host: other, networks: {a: auto}}
 """
 DOOR = """

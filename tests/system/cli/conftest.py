@@ -23,7 +23,7 @@ containers:
   web:
     host: alpha
     networks: {{front: 10.44.0.10}}
-    expose: ["8080:80", "5353:53/udp", {{listen: 8443, to: 443, from: [192.0.2.0/24]}}]
+    ports: ["8080:80", "5353:53/udp", {{listen: 8443, to: 443, from: [192.0.2.0/24]}}]
   app: {{host: alpha, networks: {{front: auto, back: auto}}}}
   db: {{host: alpha, networks: {{back: 10.45.0.20}}, command: [sleep, infinity]}}
   worker: {{host: beta, replicas: 3, networks: {{open: auto}}}}

@@ -21,7 +21,7 @@ containers:
     command: [sh, -c, "echo 'a b' $GREETING > /tmp/x; exec sleep 1000"]
     env: {{GREETING: "it's $HOME"}}
     networks: {{front: 10.44.0.10}}
-    expose: ["8080:80"]
+    ports: ["8080:80"]
   other: {{existing: somebodys, runtime: docker, networks: {{front: auto}}}}
 """
 

@@ -28,7 +28,7 @@ subnets:
 containers:
   web:
     networks: NETWORKS
-    expose: [{listen: "8020", to: 80, network: open}]
+    ports: [{listen: "8020", to: 80, network: open}]
   db: {networks: {third: [10.45.0.5, "fd45::5"]}}
   far: {networks: {wide: 10.46.0.5}}
 policies:

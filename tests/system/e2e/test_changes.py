@@ -24,7 +24,7 @@ subnets:
   back: {cidr: 10.45.0.0/24, mode: isolated}
   open: {cidr: 10.46.0.0/24, mode: routed}
 containers:
-  web: {host: alpha, networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {host: alpha, networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   db: {host: alpha, networks: {back: 10.45.0.20}, command: [sleep, infinity]}
   mail: {host: beta, networks: {open: 10.46.0.10}}
   worker: {host: beta, replicas: 1, networks: {open: 10.46.0.20}}

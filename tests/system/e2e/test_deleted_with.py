@@ -124,7 +124,7 @@ def test_a_client_of_a_port_that_is_gone_reaches_the_host(furnished: Machine) ->
 
 
 PORT = "version: 1\nname: shop\nhosts: {h: {connect: local}}\nsubnets: {a: {cidr: 10.44.0.0/24}}\n"
-PORT += 'containers: {c: {networks: {a: auto}, expose: ["5353:53/udp"]}}\n'
+PORT += 'containers: {c: {networks: {a: auto}, ports: ["5353:53/udp"]}}\n'
 NAT_CHAINS = (
     "chain in { type nat hook prerouting priority -100; tcp dport 9 redirect to 10; };"
     "chain local { type nat hook input priority 100; };"

@@ -16,7 +16,7 @@ version: 1
 name: shop
 hosts: {h: {connect: local}}
 subnets: {a: {cidr: [10.44.0.0/24, "fd44::/64"]}}
-containers: {c1: {networks: {a: auto}, expose: ["8080:80"]}}
+containers: {c1: {networks: {a: auto}, ports: ["8080:80"]}}
 """
 TUNNEL = (
     "ip link add tun0 type veth peer name tun1; ip address add 198.18.0.2/24 dev tun0; ip link set tun0 up; ip link set tun1 up"

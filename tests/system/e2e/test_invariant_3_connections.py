@@ -23,10 +23,10 @@ subnets:
   back: {cidr: 10.45.0.0/24, mode: isolated}
   side: {cidr: 10.46.0.0/24}
 containers:
-  web: {host: alpha, networks: {front: 10.44.0.10}, expose: ["8080:80"]}
+  web: {host: alpha, networks: {front: 10.44.0.10}, ports: ["8080:80"]}
   app: {host: alpha, networks: {front: auto}}
   db: {host: alpha, networks: {back: 10.45.0.20}, command: [sleep, infinity]}
-  other: {host: alpha, networks: {side: auto}, expose: ["9090:90"]}
+  other: {host: alpha, networks: {side: auto}, ports: ["9090:90"]}
   worker: {host: alpha, replicas: 2, networks: {front: auto}}
 policies:
   - {allow: app, to: db, ports: [5432/tcp]}
@@ -88,7 +88,7 @@ def test_invariant_3_connections_live_on(machine: Machine) -> None:
     # The check can fail: what is taken away is cut off.
     edit(
         file,
-        ('expose: ["8080:80"]', "expose: []"),
+        ('ports: ["8080:80"]', "ports: []"),
         ("{allow: app, to: db, ports: [5432/tcp]}", "{allow: app, to: db, ports: [1/tcp]}"),
     )
     assert machine.netctl("apply", file).status == 0

@@ -24,7 +24,7 @@ containers:
 """
 ONE_NETWORK, TWO_NETWORKS = (
     "web: {networks: {first: 10.44.0.10}}",
-    'web: {networks: {first: 10.44.0.10, second: 10.45.0.10}, expose: [{listen: "8080", to: 80, network: second}]}',
+    'web: {networks: {first: 10.44.0.10, second: 10.45.0.10}, ports: [{listen: "8080", to: 80, network: second}]}',
 )
 SERVER = "import socket; s = socket.create_server(('10.45.0.10', 80)); print(flush=True); c, _ = s.accept(); c.sendall(b'yes')"
 CLIENT = "import socket; print(socket.create_connection(('192.0.2.11', 8080), 3).recv(3).decode())"

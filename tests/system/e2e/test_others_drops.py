@@ -25,7 +25,7 @@ subnets:
   front: {cidr: [10.44.0.0/24, "fd44::/64"]}
   back: {cidr: 10.45.0.0/24, mode: isolated}
 containers:
-  web: {networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   app: {networks: {front: [10.44.0.11, "fd44::11"]}}
   db: {networks: {back: 10.45.0.20}}
 policies:

@@ -17,7 +17,7 @@ version: 1
 name: here
 hosts: {one: {connect: local, address: 192.0.2.11}}
 subnets: {front: {cidr: 10.44.0.0/24}}
-containers: {web: {networks: {front: 10.44.0.10}, expose: ["8080:80"]}}
+containers: {web: {networks: {front: 10.44.0.10}, ports: ["8080:80"]}}
 """
 TWO = """\
 version: 1

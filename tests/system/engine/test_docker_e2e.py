@@ -180,8 +180,8 @@ name: {name}
 hosts: {{here: {{connect: local}}}}
 subnets: {{front: {{cidr: 10.73.0.0/24}}}}
 containers:
-  web: {{image: "{image}", command: {command}, env: {{COLOUR: {colour}}}, networks: {{front: 10.73.0.10}}, expose: ["8070:80"]}}
-  keeper: {{image: "busybox:latest", command: {keeper}, networks: {{front: 10.73.0.20}}, expose: ["9000:9000"]}}
+  web: {{image: "{image}", command: {command}, env: {{COLOUR: {colour}}}, networks: {{front: 10.73.0.10}}, ports: ["8070:80"]}}
+  keeper: {{image: "busybox:latest", command: {keeper}, networks: {{front: 10.73.0.20}}, ports: ["9000:9000"]}}
 """
 ECHO = "[sh, -c, \"trap 'exit 0' TERM; nc -ll -p 9000 -e cat & wait\"]"
 
@@ -334,7 +334,7 @@ def test_a_dockerd_on_each_lab_host(topology_name: str, tmp_path: Path) -> None:
     subnets = "subnets: {front: {cidr: 10.44.0.0/24}, back: {cidr: 10.45.0.0/24}}\n"
     containers = (
         f"containers:\n  web: {{host: alpha, image: 'busybox:latest', command: {ECHO},\n"
-        "        networks: {front: auto}, expose: [9000]}\n"
+        "        networks: {front: auto}, ports: [9000]}\n"
         f"  client: {{host: beta, image: 'busybox:latest', command: {STAYS}, networks: {{back: auto}}}}\n"
     )
     path.write_text(base.format(topology_name, "", "") + subnets)

@@ -55,7 +55,7 @@ def write(machine: Machine, mode: str, bridge: str) -> Path:
         f"version: 1\nname: here\nhosts: {{one: {{connect: local}}}}\nsubnets:\n"
         f"  net: {{cidr: {network}.0/24, mode: {mode}, bridge: {BRIDGES[bridge]}}}\n  other: {{cidr: 10.45.0.0/24}}\n"
         f"containers:\n  web: {{networks: {{net: {network}.50}}}}\n  app: {{networks: {{net: {network}.51}}}}\n{more}"
-        "  far: {networks: {other: 10.45.0.10}, expose: ['8080:80']}\n"
+        "  far: {networks: {other: 10.45.0.10}, ports: ['8080:80']}\n"
         + ("" if mode in ON_LAN else "policies: [{allow: far, to: app, ports: [80/tcp]}]\n")
     )
     return path

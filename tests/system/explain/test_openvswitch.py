@@ -21,7 +21,7 @@ subnets:
   back: {cidr: 10.45.0.0/24, mode: isolated, bridge: openvswitch}
   plain: {cidr: 10.46.0.0/24}
 containers:
-  web: {networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   app: {networks: {front: [10.44.0.20, "fd44::20"]}}
   db: {networks: {back: {address: 10.45.0.20, isolated: true}}}
   log: {networks: {back: {address: 10.45.0.21, isolated: true}}}

@@ -41,7 +41,7 @@ containers:
   web:
     host: alpha
     networks: {{front: [10.44.0.10, "fd00:44::10"]}}
-    expose:
+    ports:
       - "8080:80"
       - "5353:53/udp"
       - {{listen: "192.0.2.11:8081", to: 81}}
@@ -52,7 +52,7 @@ containers:
   api:
     host: beta
     networks: {{front: [10.44.0.20, "fd00:44::20"]}}
-    expose: [{{listen: 9090, to: 90, on: [alpha, beta]}}]
+    ports: [{{listen: 9090, to: 90, on: [alpha, beta]}}]
   db: {{host: alpha, networks: {{back: {{address: 10.45.0.20, isolated: true}}}}}}
   log: {{host: alpha, networks: {{back: {{address: 10.45.0.21, isolated: true}}}}}}
   far: {{host: beta, networks: {{open: [10.46.0.20, "fd00:46::20"]}}}}

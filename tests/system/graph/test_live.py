@@ -20,7 +20,7 @@ subnets:
   front: {cidr: 10.44.0.0/24}
   back: {cidr: 10.45.0.0/24, mode: isolated}
 containers:
-  web: {networks: {front: 10.44.0.10}, expose: ["8080:80"]}
+  web: {networks: {front: 10.44.0.10}, ports: ["8080:80"]}
   old: {networks: {front: auto}}
   worker: {replicas: 4, networks: {back: auto}}
 policies:

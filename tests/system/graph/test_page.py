@@ -90,7 +90,7 @@ name: a-long-name
 hosts: {{h1{long}: {{connect: lab, address: [192.0.2.11, "2001:db8::11"]}}, h2: {{connect: lab, address: 192.0.2.12}}}}
 subnets: {{s1{long}: {{cidr: [10.44.0.0/24, "fd00:1234:5678:9abc::/64"]}}, s2: {{cidr: 10.45.0.0/24}}}}
 containers:
-  c1{long}: {{host: h1{long}, networks: {{s1{long}: auto}}, expose: ["8080:80"]}}
+  c1{long}: {{host: h1{long}, networks: {{s1{long}: auto}}, ports: ["8080:80"]}}
   c2{long}: {{host: h2, networks: {{s2: auto, s1{long}: auto}}}}
 policies: [{{allow: c2{long}, to: s1{long}, ports: [80/tcp, 443/tcp, 8000-8080/udp]}}]
 """

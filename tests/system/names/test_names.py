@@ -33,7 +33,7 @@ containers:
     networks: {{front: [10.44.0.10, "fd00:44::10"]}}
     dns: {{aliases: [www]}}
     command: [sh, -c, "cat /etc/resolv.conf; getent hosts db; exec sleep 1000"]
-    expose: ["53:53/udp"]
+    ports: ["53:53/udp"]
   cache: {{host: alpha, networks: {{front: {{address: 10.44.0.11, ipv6: false}}, back: 10.45.0.11}}}}
   db: {{host: alpha, networks: {{back: 10.45.0.20}}}}
   quiet: {{host: alpha, networks: {{front: 10.44.0.12}}, dns: false}}

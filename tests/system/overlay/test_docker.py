@@ -30,7 +30,7 @@ containers:
     image: busybox:latest
     command: [sleep, "1000"]
     networks: {front: auto, back: auto}
-    expose: [{listen: 9090, to: 90, on: [alpha, beta]}]
+    ports: [{listen: 9090, to: 90, on: [alpha, beta]}]
   bare: {host: beta, networks: {front: auto}}
 """
 

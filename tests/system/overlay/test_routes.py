@@ -26,7 +26,7 @@ subnets:
   solo: {cidr: 10.176.0.0/24}
 containers:
   web: {host: alpha, networks: {front: auto}}
-  api: {host: beta, networks: {front: auto, back: auto}, expose: [{listen: 9090, to: 90, on: [alpha, beta, gamma]}]}
+  api: {host: beta, networks: {front: auto, back: auto}, ports: [{listen: 9090, to: 90, on: [alpha, beta, gamma]}]}
   db: {host: gamma, networks: {front: auto, back: auto}}
   job: {host: alpha, networks: {solo: auto}}
 policies:

@@ -22,7 +22,7 @@ subnets:
   six: {cidr: "fd00:178::/64", overlay: auto, mode: isolated}
 containers:
   web: {host: alpha, networks: {front: auto, six: auto}}
-  api: {host: beta, networks: {front: auto, six: auto}, expose: [{listen: 9090, to: 90, on: [alpha, gamma]}]}
+  api: {host: beta, networks: {front: auto, six: auto}, ports: [{listen: 9090, to: 90, on: [alpha, gamma]}]}
   db: {host: gamma, networks: {front: auto, six: auto}}
 """
 HOME = ("web", "api", "db")

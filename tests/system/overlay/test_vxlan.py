@@ -40,7 +40,7 @@ subnets:
   far: {cidr: 10.173.0.0/24, mode: routed}
 containers:
   web: {host: alpha, networks: {front: auto}}
-  api: {host: beta, networks: {front: auto, back: auto}, expose: [{listen: 9090, to: 90, on: [alpha, beta, gamma]}, {listen: 9091, to: 90, on: [gamma], from: [192.0.2.11/32]}]}
+  api: {host: beta, networks: {front: auto, back: auto}, ports: [{listen: 9090, to: 90, on: [alpha, beta, gamma]}, {listen: 9091, to: 90, on: [gamma], from: [192.0.2.11/32]}]}
   db: {host: gamma, networks: {front: auto, back: auto}}
   job: {host: gamma, networks: {far: auto}}
 policies:

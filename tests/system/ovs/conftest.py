@@ -17,7 +17,7 @@ subnets:
   front: {cidr: [10.44.0.0/24, "fd44::/64"], bridge: openvswitch}
   back: {cidr: 10.45.0.0/24, mode: isolated, bridge: openvswitch, mtu: 1400}
 containers:
-  web: {networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   app: {networks: {front: [10.44.0.20, "fd44::20"], back: auto}}
   db: {networks: {back: 10.45.0.20}}
 policies:

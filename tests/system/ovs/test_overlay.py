@@ -20,7 +20,7 @@ subnets:
   front: {cidr: [10.44.0.0/24, "fd44::/64"]BRIDGE}
   far: {cidr: 10.45.0.0/24, overlay: routesBRIDGE}
 containers:
-  web: {host: alpha, networks: {front: [10.44.0.10, "fd44::10"]}, expose: ["8080:80"]}
+  web: {host: alpha, networks: {front: [10.44.0.10, "fd44::10"]}, ports: ["8080:80"]}
   app: {host: beta, networks: {front: [10.44.0.20, "fd44::20"]}}
   one: {host: alpha, networks: {far: 10.45.0.10}}
   two: {host: beta, networks: {far: 10.45.0.20}}

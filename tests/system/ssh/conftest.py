@@ -23,7 +23,7 @@ subnets:
   front: {{cidr: 10.44.0.0/24}}
   back: {{cidr: 10.45.0.0/24}}
 containers:
-  web: {{host: alpha, networks: {{front: auto}}, expose: ["8080:80"], command: [sleep, infinity]}}
+  web: {{host: alpha, networks: {{front: auto}}, ports: ["8080:80"], command: [sleep, infinity]}}
   db: {{host: beta, networks: {{back: auto}}}}
 """
 

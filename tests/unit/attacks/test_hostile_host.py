@@ -43,7 +43,7 @@ hosts:
 subnets:
   front: {cidr: 10.44.0.0/24}
 containers:
-  web: {networks: {front: auto}, expose: ["8080:80"], command: [sleep, infinity]}
+  web: {networks: {front: auto}, ports: ["8080:80"], command: [sleep, infinity]}
 """
 TWO = FILE.replace("  beta:", "  alpha: {connect: ssh://root@alpha, address: 192.0.2.11}\n  beta:").replace(
     "web: {", "web: {host: beta, "

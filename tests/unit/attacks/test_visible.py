@@ -48,7 +48,7 @@ hosts:
 subnets:
   front: {cidr: 10.44.0.0/24}
 containers:
-  web: {networks: {front: auto}, expose: ["8080:80"], command: [sleep, "\\e[2J\\u202E"], env: {A: "\\e[2J"}}
+  web: {networks: {front: auto}, ports: ["8080:80"], command: [sleep, "\\e[2J\\u202E"], env: {A: "\\e[2J"}}
 """
 
 

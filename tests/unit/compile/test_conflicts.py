@@ -36,7 +36,7 @@ name: shop
 hosts: {here: {connect: local, uplink: eth7}}
 subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}
 containers:
-  web: {networks: {front: auto}, image: "nginx:1.27", expose: [8080:80, "192.0.2.11:53:53/udp"]}
+  web: {networks: {front: auto}, image: "nginx:1.27", ports: [8080:80, "192.0.2.11:53:53/udp"]}
   old: {networks: {front: auto}, existing: true}
 """
 THERE = (ForeignLink(name="eth7"), ForeignContainer(name="old", runtime="docker", state="running"))

@@ -23,7 +23,7 @@ subnets:
   front: {cidr: 10.44.0.0/24}
   back: {cidr: 10.45.0.0/24}
 containers:
-  web: {host: alpha, networks: {front: 10.44.0.10}, expose: [EXPOSE], connections: 100}
+  web: {host: alpha, networks: {front: 10.44.0.10}, ports: [EXPOSE], connections: 100}
   one: {host: alpha, networks: {front: {address: 10.44.0.11, isolated: true}}}
   two: {host: beta, networks: {front: {address: 10.44.0.12, isolated: true}}}
   db: {host: beta, networks: {back: 10.45.0.20}}
@@ -35,9 +35,9 @@ policies:
 FACTS = HostFacts(exists=True, uplink="eth0")
 
 
-def elements(name: str, expose: str = '"8080:80"', facts: HostFacts = FACTS) -> dict[str, str]:
+def elements(name: str, ports: str = '"8080:80"', facts: HostFacts = FACTS) -> dict[str, str]:
     """Key and value of a set of the first host, as the file and its facts make it."""
-    desired = compile_topology(load(TEXT.replace("EXPOSE", expose)), {"alpha": facts})
+    desired = compile_topology(load(TEXT.replace("EXPOSE", ports)), {"alpha": facts})
     records = desired.hosts["alpha"].records.values()
     return {record.key: record.value for record in records if isinstance(record, FirewallElement) and record.set == name}
 
@@ -57,14 +57,14 @@ def test_source_ports_are_all_that_clients_get() -> None:
     assert elements("source_ports") == WHOLE
 
 
-@pytest.mark.parametrize(("expose", "facts"), [
+@pytest.mark.parametrize(("ports", "facts"), [
     ('"40000:80"', FACTS),
     ('"8080:80"', replace(FACTS, reserved_ports=((40000, 40000),))),
     ('"8080:80"', replace(FACTS, listening_ports=(40000,))),
 ])  # fmt: skip
-def test_a_block_with_a_service_is_left_out(expose: str, facts: HostFacts) -> None:
+def test_a_block_with_a_service_is_left_out(ports: str, facts: HostFacts) -> None:
     """A published, reserved or listening port takes its block out, and connections from there get another."""
-    found = elements("source_ports", expose, facts)
+    found = elements("source_ports", ports, facts)
     assert "goto ports-36864-40959" not in found.values()
     assert found["36864-40959"].startswith("goto ports-")
     assert found["32768-36863"] == "goto ports-32768-36863"

@@ -23,9 +23,9 @@ containers:
     [
         ("web: {networks: {front: {mtu: 9000}}}", 33, "`front` carries 1500 bytes on host alpha"),
         ("web: {replicas: 3, networks: {front: {mtu: 1501}}}", 46, "`front` carries 1500 bytes"),
-        ("web: {networks: {front: auto}, expose: ['10.44.0.77:80:80']}", 43, "10.44.0.77 is not an address of the host `alpha`"),
-        ("web: {networks: {front: 10.44.0.5}, expose: ['10.44.0.5:80:80']}", 48, "one of the subnet `front`"),
-        ("web: {networks: {front: auto}, expose: ['10.45.0.1:80:80']}", 43, "one of the subnet `int`"),
+        ("web: {networks: {front: auto}, ports: ['10.44.0.77:80:80']}", 42, "10.44.0.77 is not an address of the host `alpha`"),
+        ("web: {networks: {front: 10.44.0.5}, ports: ['10.44.0.5:80:80']}", 47, "one of the subnet `front`"),
+        ("web: {networks: {front: auto}, ports: ['10.45.0.1:80:80']}", 42, "one of the subnet `int`"),
     ],
 )
 def test_what_does_not_fit(container: str, column: int, said: str) -> None:
@@ -58,7 +58,7 @@ def test_a_host_listens_on_its_own_address_in_a_subnet() -> None:
     """The gateway is the host's."""
     check_alone(
         parse_topology(
-            (HEAD.replace("CONNECT", "lab") + "  web: {networks: {front: auto}, expose: ['10.44.0.9:80:80']}\n").encode()
+            (HEAD.replace("CONNECT", "lab") + "  web: {networks: {front: auto}, ports: ['10.44.0.9:80:80']}\n").encode()
         )
     )
 

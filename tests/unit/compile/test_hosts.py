@@ -19,14 +19,14 @@ def settings(desired: Desired, host: str) -> dict[tuple[str, str], Sysctl]:
     return {(r.netns, r.key): r for r in desired.hosts[host].records.values() if isinstance(r, Sysctl)}
 
 
-def local(mode: str = "nat", cidr: str = '[10.44.0.0/24, "fd00:44::/64"]', expose: str = "[]") -> str:
+def local(mode: str = "nat", cidr: str = '[10.44.0.0/24, "fd00:44::/64"]', ports: str = "[]") -> str:
     """A file for the machine itself."""
     return f"""
 version: 1
 name: shop
 hosts: {{here: {{connect: local}}}}
 subnets: {{front: {{cidr: {cidr}, mode: {mode}}}}}
-containers: {{web: {{networks: {{front: auto}}, expose: {expose}}}}}
+containers: {{web: {{networks: {{front: auto}}, ports: {ports}}}}}
 """
 
 
@@ -55,7 +55,7 @@ def test_an_isolated_subnet_needs_no_forwarding() -> None:
 def test_localhost_is_opened_only_where_it_is_published() -> None:
     """route_localnet is 1 on the bridge of a port that localhost has, and 0 on every other, for it may have been one."""
     for expose, wanted in (("[8080:80]", True), ('["127.0.0.1:8080:80"]', True), ('["192.0.2.1:8080:80"]', False), ("[]", False)):
-        found = settings(compile_topology(load(local(expose=expose)), {}), "here")
+        found = settings(compile_topology(load(local(ports=expose)), {}), "here")
         assert found["", "net.ipv4.conf.b-shop-front.route_localnet"].value == ("1" if wanted else "0")
 
 

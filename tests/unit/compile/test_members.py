@@ -102,7 +102,7 @@ def test_what_waits() -> None:
     (web, db) = compiled(BOTH).conflicts
     assert (web.awaited, db.awaited) == ("web", "db")
     assert "host alpha has no container with compose: shop/web" in web.message
-    port = WEB.replace("auto}}\n", 'auto}, expose: ["8080:80"]}\n').replace('auto}, expose: ["8080:80"]}', "auto}}", 1)
+    port = WEB.replace("auto}}\n", 'auto}, ports: ["8080:80"]}\n').replace('auto}, ports: ["8080:80"]}', "auto}}", 1)
     (second,) = compiled(port, member(1), member(2)).conflicts
     assert "cannot have the published port 8080" in second.message
 

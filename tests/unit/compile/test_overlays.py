@@ -223,7 +223,7 @@ def test_a_port_for_a_container_elsewhere_brings_replies_back() -> None:
     """The host that listens gives the packets its own address in the subnet; the container's own host does not."""
     text = TEXT.replace(
         "db: {host: gamma, networks: {front: auto}",
-        "db: {host: gamma, networks: {front: auto}, expose: [{listen: 80, on: [alpha, gamma]}]",
+        "db: {host: gamma, networks: {front: auto}, ports: [{listen: 80, on: [alpha, gamma]}]",
     )
     made = desired(text=text)
     target = next(own.address for own in made.resolved.endpoints["db"][0].addresses if own.family == 4)

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.compose.model import Port
 from reconciler.compose.ports import PortClaims, convert_ports
-from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.ports import PublicationModel
 
 
 def converted(*ports: dict[str, Any], families: tuple[int, ...] = (4,)) -> list[tuple[str, str]]:
@@ -34,7 +34,7 @@ def converted(*ports: dict[str, Any], families: tuple[int, ...] = (4,)) -> list[
 def test_a_port_with_a_counterpart(port: dict[str, Any], text: str) -> None:
     """It is written in the short form, which the model accepts."""
     assert converted(port) == [(text, "")]
-    ExposeModel.model_validate(text)
+    PublicationModel.model_validate(text)
 
 
 def test_ipv6_addresses_need_the_family() -> None:

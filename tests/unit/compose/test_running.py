@@ -76,7 +76,7 @@ def test_published_ports() -> None:
         "9001/tcp": None,
     }
     text = render_topology(engine(container("web", {"shop_front": "172.18.0.2"}, ports)).topology)
-    listed = [line.strip() for line in text.partition("expose:\n")[2].splitlines()]
+    listed = [line.strip() for line in text.partition("ports:\n")[2].splitlines()]
     assert [line for line in listed if line.startswith("-")] == [
         '- "127.0.0.1:5353:53/udp"',
         '- "8080-8081:80-81"',

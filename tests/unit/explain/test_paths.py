@@ -47,7 +47,7 @@ def test_each_line_is_that_of_the_record() -> None:
     shop = known(SHOP)
     topology, lines = shop.desired.topology, SHOP.splitlines()
     for start, target, word, wanted in (
-        ("outside", "web:8080", "published", "expose"),
+        ("outside", "web:8080", "published", "ports"),
         ("web", "outside", "mode nat", "front:"),
         ("web", "db:5432", "policy", "allow: web"),
         ("web", "api", "wraps", "front:"),
@@ -141,8 +141,8 @@ def test_the_port_that_a_remedy_names_opens_the_path() -> None:
     assert not closed.passes
     remedy = find_remedy(closed)
     assert remedy
-    assert remedy.path == ("containers", "api", "expose")
-    line = re.search(r"`(expose: .*)`", remedy.words)
+    assert remedy.path == ("containers", "api", "ports")
+    line = re.search(r"`(ports: .*)`", remedy.words)
     assert line
     opened = SHOP.replace("{front: 10.44.0.20}}", f"{{front: 10.44.0.20}}, {line[1]}}}")
     assert known(opened).ask("outside", "api:90").passes
@@ -178,7 +178,7 @@ def test_an_isolated_subnet_needs_another_mode_to_publish() -> None:
     remedy = find_remedy(known(SHOP).ask("outside", "db:5432"))
     assert remedy
     assert remedy.path == ("subnets", "back", "mode")
-    line = re.search(r"`(expose: .*)`", remedy.words)
+    line = re.search(r"`(ports: .*)`", remedy.words)
     assert line
     opened = SHOP.replace("mode: isolated", "mode: nat").replace("{back: 10.45.0.20}}", f"{{back: 10.45.0.20}}, {line[1]}}}")
     assert known(opened).ask("outside", "db:5432").passes

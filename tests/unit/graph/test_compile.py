@@ -93,7 +93,7 @@ def test_a_published_port_leads_from_the_outside_over_its_host_to_its_container(
 def test_many_published_ports_are_one_node() -> None:
     """With more than ten such nodes on a host, there is one for all, and the containers say their ports themselves."""
     containers = "\n".join(
-        f"  c{number}: {{host: alpha, networks: {{front: auto}}, expose: ['{8000 + number}:80']}}"
+        f"  c{number}: {{host: alpha, networks: {{front: auto}}, ports: ['{8000 + number}:80']}}"
         for number in range(PORT_NODES + 1)
     )
     graph = graph_of(parse(containers))

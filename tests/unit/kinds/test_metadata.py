@@ -36,7 +36,7 @@ subnets:
   back: {cidr: [10.45.0.0/24, "fd45::/64"], mode: isolated}
 containers:
   web: {host: alpha, networks: {front: auto}}
-  api: {host: beta, networks: {front: auto}, expose: [{listen: 9090, to: 90, on: [alpha, beta]}]}
+  api: {host: beta, networks: {front: auto}, ports: [{listen: 9090, to: 90, on: [alpha, beta]}]}
   db: {host: beta, networks: {back: auto}}
   job: {host: alpha, networks: {back: auto}}
   probe: {host: beta, networks: {far: auto}}

@@ -26,7 +26,7 @@ containers:
   web:
     host: alpha
     networks: {front: {address: [10.44.0.10, "fd44::10"]}, back: 10.45.0.10}
-    expose: ["8080:80", "9000-9002:100-102", {listen: 53, to: 53, protocol: udp, on: [beta]}]
+    ports: ["8080:80", "9000-9002:100-102", {listen: 53, to: 53, protocol: udp, on: [beta]}]
   worker: {host: beta, replicas: 2, networks: {back: auto}}
 """
 LIVE = {"beta": HostFacts(exists=True, leases=(Lease("back", "worker-1", "10.45.0.77"),))}

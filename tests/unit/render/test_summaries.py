@@ -24,7 +24,7 @@ subnets: {front: {cidr: 10.44.0.0/24}, back: {cidr: 10.45.0.0/24, mode: isolated
 containers:
   web: {host: alpha, networks: {front: §}}
   db: {host: beta, networks: {back: 10.45.0.20}}
-  api: {host: beta, networks: {front: auto}, expose: [{listen: 9090, to: 90, on: [alpha, beta]}]}
+  api: {host: beta, networks: {front: auto}, ports: [{listen: 9090, to: 90, on: [alpha, beta]}]}
 policies: [{allow: web, to: db, ports: [5432]}]
 """
 EMPTY = HostState({})

@@ -88,8 +88,8 @@ def test_example(file: Path) -> None:
         (("version",), 2), (("name",), "Shop"), (("hosts",), {}), (("hosts", "outside"), {"connect": "lab"}), (("more",), 1),
         (("hosts", "alpha", "connect"), "telnet"), (("subnets", "front", "mode"), "natt"), (("subnets", "front", "mtu"), 100),
         (("containers", "web", "replicas"), None), (("containers", "web", "image"), 7), (("containers", "web", "hots"), "a"),
-        (("containers", "web", "networks", "front"), {"adress": "auto"}), (("containers", "web", "expose"), (True,)),
-        (("containers", "web", "expose"), ("a:b:c:d",)), (("policies",), ({"allow": "web"},)),
+        (("containers", "web", "networks", "front"), {"adress": "auto"}), (("containers", "web", "ports"), (True,)),
+        (("containers", "web", "ports"), ("a:b:c:d",)), (("policies",), ({"allow": "web"},)),
     ],
 )  # fmt: skip
 def test_schema_refuses(path: tuple[str, ...], value: Any) -> None:

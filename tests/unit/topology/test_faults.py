@@ -25,11 +25,11 @@ CASES = {
         "`web` must have no IPv6 address here, but has fd00:44::10",
     ),
     "no family left": (
-        BASE + "containers: {web: {networks: {§front: {ipv4: false}}, expose: [{listen: 80, from: [10.0.0.0/8]}]}}\n",
+        BASE + "containers: {web: {networks: {§front: {ipv4: false}}, ports: [{listen: 80, from: [10.0.0.0/8]}]}}\n",
         "`web` would have no address in `front`",
     ),
     "a port on a family that is declined": (
-        DUAL + 'containers: {web: {networks: {front: {ipv6: false}}, expose: [{listen: §"[2001:db8::1]:80"}]}}\n',
+        DUAL + 'containers: {web: {networks: {front: {ipv6: false}}, ports: [{listen: §"[2001:db8::1]:80"}]}}\n',
         "the container has no IPv6 address in `front`",
     ),
     "two documents": (BASE + "§---\nversion: 1\n", "more than one document"),
@@ -185,7 +185,7 @@ CASES = {
         "default route in `a` already",
     ),
     "a port without a default route": (
-        container("{networks: {front: {default: false}}, expose: [§80]}"),
+        container("{networks: {front: {default: false}}, ports: [§80]}"),
         "it has no default route, so its replies do not return",
     ),
     "default yes": (container("{networks: {front: {default: §yes}}}"), "must be true or false, but is the text `yes`"),
@@ -225,7 +225,7 @@ CASES = {
     "replicas float": (container("{replicas: §3.0}"), "must be a whole number"),
     "replicas share address": (container("{replicas: 2, networks: {front: §10.44.0.10}}"), "cannot share the address"),
     "replicas share mac": (container("{replicas: 2, networks: {front: {mac: §'02:00:00:00:00:01'}}}"), "cannot share the MAC"),
-    "replicas share ports": (container("{replicas: 2, networks: {front: auto}, §expose: [80]}"), "cannot share a published port"),
+    "replicas share ports": (container("{replicas: 2, networks: {front: auto}, §ports: [80]}"), "cannot share a published port"),
     "replica name taken": (BASE + "containers:\n  worker: {replicas: 2}\n  §worker-1: {}\n", "it is also a replica of `worker`"),
     "replica name taken before": (BASE + "containers:\n  worker-1: {}\n  §worker: {replicas: 2}\n", "it is also"),
     "replica name long": (BASE + "containers:\n  §" + "a" * 62 + ": {replicas: 1}\n", "has a name of 64 characters"),
@@ -265,7 +265,7 @@ subnets:
   back: {cidr: 10.45.0.0/24}
   back: {cidr: 10.45.0.0/24}
 containers:
-  web: {host: beta, networks: {front: 10.44.0.10, back: 10.46.0.1}, expose: [x, '80:80', '80:80', {listen: 1, bogus: 2}]}
+  web: {host: beta, networks: {front: 10.44.0.10, back: 10.46.0.1}, ports: [x, '80:80', '80:80', {listen: 1, bogus: 2}]}
   db: {host: gamma, networks: {back: auto}, image: *x}
   sql: {host: alpha, netwroks: {}, networks: {back: 10.45.0.0}}
 policies:

@@ -20,7 +20,7 @@ CASES = {
     "type of nat": (subnet("{cidr: 10.44.0.0/24, §type: vepa}"), "`type` has no effect on `front`"),
     "auto in a LAN": (lan("web: {networks: {front: §auto}}"), "cannot choose an address in `front`"),
     "host's address in a LAN": (lan("web: {networks: {front: §192.0.2.11}}"), "192.0.2.11 is the address of the host `alpha`"),
-    "port in a LAN": (lan("web: {networks: {front: 192.0.2.50}, expose: [§80]}"), "cannot publish a port in `front`"),
+    "port in a LAN": (lan("web: {networks: {front: 192.0.2.50}, ports: [§80]}"), "cannot publish a port in `front`"),
     "dhcp without a LAN": (container("{networks: {front: §dhcp}}"), "cannot use `dhcp` in `front`"),
     "policy to a LAN": (
         lan("web: {networks: {front: 192.0.2.50}}\npolicies:\n  - {allow: outside, to: §web}"),
@@ -102,7 +102,7 @@ CASES = {
     ),
     "no overlay, by a port": (
         HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
-        "containers: {a: {host: alpha, networks: {front: auto}, expose: [{listen: 80, on: [beta]}]}}\n",
+        "containers: {a: {host: alpha, networks: {front: auto}, ports: [{listen: 80, on: [beta]}]}}\n",
         "cannot join the hosts of `front` (alpha, beta)",
     ),
     "no overlay, by a policy": (
@@ -123,7 +123,7 @@ CASES = {
     ),
     "port of the VXLAN": (
         HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n"
-        "containers: {a: {host: alpha, networks: {front: auto}, expose: [§'4780-4790:80-90/udp']}}\n",
+        "containers: {a: {host: alpha, networks: {front: auto}, ports: [§'4780-4790:80-90/udp']}}\n",
         "port 4789/udp of `alpha` is that of the VXLAN of `front`",
     ),
 }

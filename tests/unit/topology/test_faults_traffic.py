@@ -24,7 +24,7 @@ CASES = {
     "listen name": (expose("§'localhost:80:80'"), "has a name in place of an address"),
     "listen IPv6 bare": (expose("§'2001:db8::11:80:80'"), "IPv6 address in brackets"),
     "listen IPv6 loopback": (
-        DUAL + "containers:\n  web: {networks: {front: auto}, expose: [§'[::1]:80:80']}\n",
+        DUAL + "containers:\n  web: {networks: {front: auto}, ports: [§'[::1]:80:80']}\n",
         "there is no route_localnet for IPv6",
     ),
     "listen elsewhere": (expose("§'192.0.2.99:80:80'"), "192.0.2.99 is not an address of the host `alpha`"),
@@ -33,7 +33,7 @@ CASES = {
     "from nobody": (expose("{listen: 80, §from: []}"), "is empty, so no network could connect"),
     "from family": (expose("{listen: 80, from: [§'fd00::/8']}"), "nothing can come from fd00::/8"),
     "network not its": (expose("{listen: 80, network: §back}"), "`web` has no network `back`"),
-    "network none": (container("{expose: [§80]}"), "it is in no network"),
+    "network none": (container("{ports: [§80]}"), "it is in no network"),
     "on unknown": (expose("{listen: 80, on: [§gamma]}"), "there is no host `gamma`"),
     "published twice": (
         expose("'8080:80'", "§'8080:81'"),
@@ -44,13 +44,13 @@ CASES = {
     "ranges overlap": (expose("'8000-8010:8000-8010'", "§'8010-8020:9010-9020'"), "port 8010/tcp"),
     "range within": (expose("'8000-8100:8000-8100'", "9000", "§'8050:80'"), "port 8050/tcp"),
     "published by another": (
-        BASE + "containers:\n  a: {networks: {front: auto}, expose: ['8080:80']}\n"
-        "  b: {networks: {front: auto}, expose: [§'8080:80']}\n",
+        BASE + "containers:\n  a: {networks: {front: auto}, ports: ['8080:80']}\n"
+        "  b: {networks: {front: auto}, ports: [§'8080:80']}\n",
         "`a` has it",
     ),
     "isolated publishes": (
         HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mode: isolated}}\n"
-        "containers: {web: {networks: {front: auto}, expose: [§'8080:80']}}\n",
+        "containers: {web: {networks: {front: auto}, ports: [§'8080:80']}}\n",
         "the subnet is isolated",
     ),
     "unknown expose key": (expose("{listen: 80, §too: 81}"), "unknown key `too`"),

@@ -16,10 +16,10 @@ WRITTEN = re.compile(
     r"(?P<value>`[^`]+`|\"[^\"]+\"|\[.*\]|\{[^}]*\}|\S+?)(?:[;,:]? .*|[;,:]|$)"
 )
 
-EXPOSE = container("{networks: {front: auto}, expose: §}")
-PORT = container("{networks: {front: auto}, expose: [§]}")
-LISTEN = container("{networks: {front: auto}, expose: [{listen: §, to: 80}]}")
-FROM = container("{networks: {front: auto}, expose: [{listen: 80, from: §}]}")
+EXPOSE = container("{networks: {front: auto}, ports: §}")
+PORT = container("{networks: {front: auto}, ports: [§]}")
+LISTEN = container("{networks: {front: auto}, ports: [{listen: §, to: 80}]}")
+FROM = container("{networks: {front: auto}, ports: [{listen: 80, from: §}]}")
 ADDRESS = container("{networks: {front: §}}")
 NETWORK = container("{networks: {front: {§}}}")
 CIDR = subnet("{cidr: §}")

@@ -72,7 +72,7 @@ NAMED = {
     ),
     "a first line": (" " + HEAD + HOST, (1, 2, "line 1 is indented by 1 space, and line 2 by 0", "by 0 spaces")),
     "two lines": (
-        BASE + "containers:\n  web:\n    networks:\n      front: auto\n     expose: [80]\n   host: alpha\n",
+        BASE + "containers:\n  web:\n    networks:\n      front: auto\n     ports: [80]\n   host: alpha\n",
         (9, 6, "line 9 is indented by 5 spaces, and line 8 by 6", "on the level of line 8, or by 4 as line 7"),
     ),
     "a key without a colon above": (

@@ -32,7 +32,7 @@ containers:
     networks:
       front: 10.44.0.10
       back: {address: auto, interface: eth0, mac: "02:00:00:00:00:AA"}
-    expose:
+    ports:
       - 80
       - "8080-8089:9080-9089/udp"
       - "[2001:db8::11]:443:443"
@@ -97,7 +97,7 @@ def test_a_family_can_be_declined() -> None:
 
 def test_publications(topology: Topology) -> None:
     """Short and long forms of published ports become the same thing."""
-    here = ("containers", "web", "expose")
+    here = ("containers", "web", "ports")
     hosts = ("alpha",)
     assert topology.containers["web"].publications == (
         Publication(
@@ -176,8 +176,8 @@ def test_positions(topology: Topology) -> None:
     """A topology knows where its parts stand in the file, or what is nearest around them."""
     line = TEXT.splitlines().index("  web:") + 1
     assert topology.position(("containers", "web")).line == line
-    assert topology.position(("containers", "web", "expose", 2)).line == line + 8
-    assert topology.position(("containers", "web", "expose", 2, "listen")).line == line + 8
+    assert topology.position(("containers", "web", "ports", 2)).line == line + 8
+    assert topology.position(("containers", "web", "ports", 2, "listen")).line == line + 8
 
 
 def test_one_host_needs_no_naming() -> None:
@@ -188,7 +188,7 @@ def test_one_host_needs_no_naming() -> None:
 
 
 @pytest.mark.parametrize(
-    "expose",
+    "ports",
     [
         ["80", "{listen: 80, protocol: udp}"],
         ["'192.0.2.11:80:80'", "'127.0.0.1:80:80'"],
@@ -196,11 +196,11 @@ def test_one_host_needs_no_naming() -> None:
         ["'8000-8010:8000-8010'", "8011", "7999"],
     ],
 )
-def test_ports_that_do_not_meet(expose: list[str]) -> None:
+def test_ports_that_do_not_meet(ports: list[str]) -> None:
     """Another protocol, another address, another family and the port next door are no conflict."""
     text = "version: 1\nname: a\nhosts: {h: {connect: local}}\nsubnets: {s: {cidr: [10.1.0.0/24, 'fd00::/64']}}\n"
-    text += f"containers: {{c: {{networks: {{s: auto}}, expose: [{', '.join(expose)}]}}}}\n"
-    assert len(parse_topology(text.encode()).containers["c"].publications) == len(expose)
+    text += f"containers: {{c: {{networks: {{s: auto}}, ports: [{', '.join(ports)}]}}}}\n"
+    assert len(parse_topology(text.encode()).containers["c"].publications) == len(ports)
 
 
 @pytest.mark.parametrize("file", ["missing.yaml", "", ".", "a\0b", "/proc/self/mem"])

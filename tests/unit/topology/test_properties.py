@@ -38,7 +38,7 @@ def test_ports_meet(listens: list[tuple[str, int, int, str]]) -> None:
     items = [f'"{address}{first}-{first + more}:{first}-{first + more}/{protocol}"' for address, first, more, protocol in listens]
     text = (
         HEAD
-        + f"subnets: {{s: {{cidr: 10.1.0.0/24}}}}\ncontainers: {{c: {{networks: {{s: auto}}, expose: [{', '.join(items)}]}}}}\n"
+        + f"subnets: {{s: {{cidr: 10.1.0.0/24}}}}\ncontainers: {{c: {{networks: {{s: auto}}, ports: [{', '.join(items)}]}}}}\n"
     )
     wild = ("", "0.0.0.0:")
     meet = any(

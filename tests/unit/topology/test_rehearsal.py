@@ -52,7 +52,7 @@ def test_an_address_that_is_the_labs_own_is_moved_with_its_ports() -> None:
     found = of("""
 hosts: {gate: {connect: ssh://root@gate, address: 192.0.2.1}, other: {connect: ssh://root@other, address: 192.0.2.11}}
 subnets: {front: {cidr: 10.44.0.0/24}}
-containers: {web: {host: gate, networks: {front: auto}, expose: ["192.0.2.1:80:80"]}}
+containers: {web: {host: gate, networks: {front: auto}, ports: ["192.0.2.1:80:80"]}}
 """)
     address = found.topology.hosts["gate"].addresses[0]
     assert str(address) == "192.0.2.12"

@@ -49,7 +49,7 @@ def test_a_bare_namespace_is_shared() -> None:
         ("beta", "vpn", "", "are on different hosts"),
         ("alpha", "vpn", ", networks: {front: auto}", "`networks` has no meaning for `app`"),
         ("alpha", "vpn", ", hostname: app", "`hostname` has no meaning for `app`"),
-        ("alpha", "vpn", ", expose: [80]", "`expose` has no meaning for `app`"),
+        ("alpha", "vpn", ", ports: [80]", "`ports` has no meaning for `app`"),
     ],
 )
 def test_it_is_refused(host: str, share: str, more: str, words: str) -> None:

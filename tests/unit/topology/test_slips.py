@@ -15,7 +15,7 @@ from reconciler.topology.load import parse_topology
 from tests.harness.topologies.faulty import BASE, HEAD, HOST, container, host, place, policy, subnet
 
 WEB = BASE + "containers:\n  web:\n    host: alpha\n    networks: {front: auto}\n"
-PORTS = WEB + "    expose:\n"
+PORTS = WEB + "    ports:\n"
 NETWORKS = BASE + "containers:\n  web:\n    networks:\n"
 ROUTE = BASE + "containers: {web: {networks: {front: {routes: [€]}}}}\n"
 SLIPS = {
@@ -81,8 +81,8 @@ SLIPS = {
     "open quote": (PORTS + '    - §"8080:80\n    - 81\n', "the quote opened in line 10 is not closed", 'close it with "'),
     "open quote before another": (PORTS + '    - §"8080:80\n    - "81:81"\n', "opened in line 10", 'close it with "'),
     "open single quote": (PORTS + "    - §'8080:80\n    - '81:81'\n", "opened in line 10", "close it with '"),
-    "open quote in brackets": (WEB + '    expose: [§"8080:80, "81:81"]\n', "opened in line 9", 'close it with "'),
-    "open bracket": (WEB + "    expose: §[80, 81\npolicies: []\n", "the `[` in line 9 is not closed", "close the list with `]`"),
+    "open quote in brackets": (WEB + '    ports: [§"8080:80, "81:81"]\n', "opened in line 9", 'close it with "'),
+    "open bracket": (WEB + "    ports: §[80, 81\npolicies: []\n", "the `[` in line 9 is not closed", "close the list with `]`"),
     "open brace": (HEAD + "hosts: §{a: {connect: local}\nsubnets: {}\n", "the `{` in line 3", "close the mapping with `}`"),
     "bracket too many": (HEAD + "hosts: {a: {connect: local}}§}\n", "the `}` closes nothing", "remove it"),
     "typographic quotes": (PORTS + "    - §\u201c8080:80\u201d\n", "is not one of YAML's quotes", "write \" or '"),
@@ -120,7 +120,7 @@ SLIPS = {
     # ports
     "a space in a port": (PORTS + "    - §8080: 80\n", "no space in it: `8080: 80`", 'write "8080:80"'),
     "a space behind an address": (PORTS + "    - §192.0.2.11:8080: 80\n", "no space in it", 'write "192.0.2.11:8080:80"'),
-    "ports as a mapping": (WEB + "    §expose: {8080: 80}\n", "no space in it", 'write ["8080:80"]'),
+    "ports as a mapping": (WEB + "    §ports: {8080: 80}\n", "no space in it", 'write ["8080:80"]'),
     "half a port": (PORTS + "    - §80.5\n", "but is the number 80.5", '"8080:80"'),
     "a port in a policy": (policy("{allow: web, to: front, ports: [§80.5]}"), "the number 80.5", "a port is a whole number"),
     "no host port": (PORTS + "    - §'127.0.0.1::5000'\n", "has no host port", 'write "127.0.0.1:5000:5000"'),
@@ -193,7 +193,7 @@ SLIPS = {
         "a range of its own",
     ),
     "an item of a port's from": (
-        container("{networks: {front: auto}, expose: [{listen: 80, from: [10.0.0.0/8, §'fd00::/8']}]}"),
+        container("{networks: {front: auto}, ports: [{listen: 80, from: [10.0.0.0/8, §'fd00::/8']}]}"),
         "nothing can come from fd00::/8",
         "remove it",
     ),
@@ -251,12 +251,12 @@ def test_slip(text: str, fragment: str, hint: str) -> None:
 
 DASHES = [*"\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2022", "* ", "+ "]
 ITEMS = {
-    "alone": ("expose:\n      §€ 80:80\n", "80:80"),
-    "in quotes": ('expose:\n      §€ "80:80"\n', '"80:80"'),
-    "before another": ("expose:\n      §€ 80:80\n      - 81:81\n", "80:80"),
-    "behind another": ("expose:\n      - 81:81\n      §€ 80:80\n", "80:80"),
-    "all": ("expose:\n      §€ 80:80\n      € 81:81\n", "80:80"),
-    "a mapping": ("expose:\n      §€ listen: 80\n        to: 81\n", "listen: 80"),
+    "alone": ("ports:\n      §€ 80:80\n", "80:80"),
+    "in quotes": ('ports:\n      §€ "80:80"\n', '"80:80"'),
+    "before another": ("ports:\n      §€ 80:80\n      - 81:81\n", "80:80"),
+    "behind another": ("ports:\n      - 81:81\n      §€ 80:80\n", "80:80"),
+    "all": ("ports:\n      §€ 80:80\n      € 81:81\n", "80:80"),
+    "a mapping": ("ports:\n      §€ listen: 80\n        to: 81\n", "listen: 80"),
     "a word": ("command:\n      §€ sleep\n", "sleep"),
 }
 
@@ -293,7 +293,7 @@ containers:
     command: [sleep, infinity]
     env: {A: b}
     networks: {front: {address: 10.44.0.10, default: true}, back: auto}
-    expose: [{listen: 80, to: 81, network: front, on: [alpha]}]
+    ports: [{listen: 80, to: 81, network: front, on: [alpha]}]
   db: {host: beta, image: x, restart: always, volumes: ["/a:/b"], networks: {back: auto}, connections: 50}
   w: {host: beta, replicas: 2, networks: {front: {routes: [{to: 10.9.0.0/16, via: 10.44.0.10}]}}}
 policies:
@@ -324,14 +324,14 @@ SECTIONS = {
     "containers": BASE + "containers: {web: {§}}\n",
     "networks": BASE + "containers: {web: {networks: {front: {§}}}}\n",
     "routes": BASE + "containers: {web: {networks: {front: {routes: [{§}]}}}}\n",
-    "expose": BASE + "containers: {web: {networks: {front: auto}, expose: [{§}]}}\n",
+    "ports": BASE + "containers: {web: {networks: {front: auto}, ports: [{§}]}}\n",
     "policies": BASE + "containers: {web: {networks: {front: auto}}}\npolicies: [{§}]\n",
 }
 REST = {
     "hosts": {"connect": "local"},
     "subnets": {"cidr": "10.44.0.0/24"},
     "routes": {"to": "10.9.0.0/16", "via": "10.44.0.9"},
-    "expose": {"listen": "80"},
+    "ports": {"listen": "80"},
     "policies": {"allow": "front", "to": "web"},
 }
 WORDS = [(section, word) for section, words in KEYS.items() if section for word in words]

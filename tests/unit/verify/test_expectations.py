@@ -64,7 +64,7 @@ def test_a_policy_with_ports_opens_these_only() -> None:
 
 def test_published_ports_are_asked_from_everywhere() -> None:
     """From outside, the host, localhost, itself and another container; of a range, both ends."""
-    exposed = "containers: {web: {networks: {front: 10.44.0.10}, expose: ['8080-8082:80']}, app: {networks: {front: auto}}}\n"
+    exposed = "containers: {web: {networks: {front: 10.44.0.10}, ports: ['8080-8082:80']}, app: {networks: {front: auto}}}\n"
     plan = probes_of(FRONT_BACK + exposed.replace(":80']", ":80-82']"))
     published = [probe for probe in plan.probes if probe.section == PUBLISHED]
     assert {probe.source for probe in published} == {"outside", "host alpha", "web", "app"}
@@ -74,7 +74,7 @@ def test_published_ports_are_asked_from_everywhere() -> None:
 
 def test_a_restriction_is_asked_both_ways() -> None:
     """A source that `from:` names gets in, one that it does not name stays out."""
-    exposed = "containers: {web: {networks: {front: auto}, expose: [{listen: 81, to: 80, from: [203.0.113.0/24]}]}}\n"
+    exposed = "containers: {web: {networks: {front: auto}, ports: [{listen: 81, to: 80, from: [203.0.113.0/24]}]}}\n"
     plan = probes_of(FRONT_BACK + exposed)
     assert [probe.expected for probe in find(plan, "outside", "web", section=PUBLISHED)] == [True]
     assert [probe.expected for probe in find(plan, "host alpha", "web", section=PUBLISHED)] == [False]
@@ -84,7 +84,7 @@ def test_a_restriction_is_asked_both_ways() -> None:
 def test_isolated_ports_are_kept_apart() -> None:
     """Two of them must not reach each other, others reach both; by its published port, one is asked by others only."""
     net = "networks: {front: {address: auto, isolated: true}}"
-    listed = f"one: {{{net}, expose: ['80']}}, two: {{{net}}}, open: {{networks: {{front: auto}}}}"
+    listed = f"one: {{{net}, ports: ['80']}}, two: {{{net}}}, open: {{networks: {{front: auto}}}}"
     plan = probes_of(FRONT_BACK + f"containers: {{{listed}}}\n")
     assert [p.expected for p in find(plan, "one", "two", kind="icmp") + find(plan, "two", "one", kind="icmp")] == [False, False]
     assert [p.expected for p in find(plan, "one", "open", kind="icmp") + find(plan, "open", "two", kind="icmp")] == [True, True]
@@ -113,7 +113,7 @@ def test_all_addresses_of_one_family() -> None:
     """0.0.0.0 is no host's address: the host's own of that family are asked."""
     plan = probes_of(
         'subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}\n'
-        'containers: {web: {networks: {front: auto}, expose: ["0.0.0.0:8080:80", "[::]:8081:80"]}}\n'
+        'containers: {web: {networks: {front: auto}, ports: ["0.0.0.0:8080:80", "[::]:8081:80"]}}\n'
     )
     asked = {(probe.address, probe.port) for probe in find(plan, "host alpha", "web") if probe.kind == "tcp"}
     assert asked == {("192.0.2.11", 8080), ("127.0.0.1", 8080), ("2001:db8:1::11", 8081)}

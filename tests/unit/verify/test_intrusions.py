@@ -14,7 +14,7 @@ from reconciler.verify.expectations import compile_probes
 
 LAB = "version: 1\nname: shop\nhosts: {alpha: {connect: lab, address: 192.0.2.11}, beta: {connect: lab, address: 192.0.2.12}}\n"
 REAL = LAB.replace("alpha: {connect: lab", "alpha: {connect: local").replace("beta: {connect: lab", "beta: {connect: 'ssh://b'")
-DB = "subnets: {a: {cidr: 10.44.0.0/24}}\ncontainers: {db: {host: alpha, networks: {a: auto}, expose: ['127.0.0.1:5432:5432']}}\n"
+DB = "subnets: {a: {cidr: 10.44.0.0/24}}\ncontainers: {db: {host: alpha, networks: {a: auto}, ports: ['127.0.0.1:5432:5432']}}\n"
 
 
 def probes_of(text: str, facts: dict[str, HostFacts] | None = None) -> ProbePlan:
@@ -78,7 +78,7 @@ def test_without_a_neighbour_a_note_says_so() -> None:
 
 def test_nothing_is_asked_of_a_localhost_without_ports() -> None:
     """Without a published port nothing is sent to 127.0.0.1, and no note speaks of it."""
-    plan = probes_of(REAL + DB.replace(", expose: ['127.0.0.1:5432:5432']", ""), {"alpha": facts_of(11, 32)})
+    plan = probes_of(REAL + DB.replace(", ports: ['127.0.0.1:5432:5432']", ""), {"alpha": facts_of(11, 32)})
     assert not at_localhost(plan)
     assert not any("localhost" in note for note in plan.notes)
 
