@@ -145,7 +145,7 @@ def test_a_program_that_waits_for_its_network(machine_with_docker: tuple[Machine
         "--volume", f"{machine.folder}/netctl-wait:/netctl-wait:ro", "--entrypoint", "/netctl-wait", "busybox",
         "sh", "-c", "ip -4 -o address show dev eth0; ip route; echo end; sleep 1000",
     )  # fmt: skip
-    for starts in range(1, 7):
+    for starts in range(1, 5):  # the fifth repair of one thing in a minute would be a contest
         begun_s = time.monotonic()
         while (logs := daemon.docker("logs", "waits")).splitlines().count("end") < starts:
             assert time.monotonic() - begun_s < LIMIT_S, f"{logs}\n{agent.state}\n{agent.said}"
