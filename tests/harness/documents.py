@@ -13,6 +13,7 @@ A mark is an HTML comment in the line before the fence, so readers do not see it
 | `prints` | the same; the command is the first line, behind `$ ` |
 | `excerpt of: COMMAND` | each line occurs in the command's output |
 | `drawing` | nothing to run |
+| `applied; ends with N` | both |
 | `not run: REASON` | it cannot run here; the reason is printed at the end of the tests |
 """
 
@@ -46,6 +47,18 @@ class Block:
     def begins(self) -> bool:
         """Whether its machine is a fresh one."""
         return self.mark == "script" or self.is_whole_topology
+
+    @property
+    def status(self) -> int:
+        """The status with which the block ends."""
+        found = re.search(r"(?:^|; )ends with (\d+)$", self.mark)
+        return int(found[1]) if found else 0
+
+    @property
+    def applied(self) -> str | None:
+        """The file of the repository that is applied before it, "" for the topology of the README; None without one."""
+        found = re.match(r"applied(?:: (?P<file>[^;]+))?(?:$|;)", self.mark)
+        return (found["file"] or "") if found else None
 
     @property
     def reason_not_run(self) -> str:

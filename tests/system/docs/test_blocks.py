@@ -76,7 +76,7 @@ def run_block(machine: Machine, block: Block) -> None:
     if block.mark == "fails":
         assert outcome.status not in (0, 99), said
     else:
-        assert outcome.status == int(block.mark.removeprefix("ends with ") if block.mark.startswith("ends") else 0), said
+        assert outcome.status == block.status, said
 
 
 def check_output(machine: Machine, block: Block, command: str, *, is_excerpt: bool) -> None:
@@ -109,14 +109,14 @@ def test_blocks_do_what_the_document_says(
     machine = make_machine()
     for number, block in enumerate(read_blocks(document)):
         place = f"{document.relative_to(ROOT)}:{block.line}"
-        kind, _, argument = block.mark.partition(": ")
-        if (block.begins and number) or kind == "applied":
+        if (block.begins and number) or block.applied is not None:
             machine = make_machine()
         if block.reason_not_run:
             record_property(NOT_RUN, (place, block.reason_not_run))
             continue
-        if kind == "applied":
-            (machine.folder / "topology.yaml").write_text((ROOT / argument).read_text() if argument else EXAMPLE)
+        if block.applied is not None:
+            text = (ROOT / block.applied).read_text() if block.applied else EXAMPLE
+            (machine.folder / "topology.yaml").write_text(text)
             assert bash(machine, "netctl apply").status == 0
         check_block(machine, block, place)
 
