@@ -37,6 +37,9 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_READ_ONLY = f"mount a file at /{INSIDE} of the container, or write `dns: false` there"
+
+
 @dataclass(frozen=True, slots=True)
 class Inside:
     """The file as a container sees it: `path` on the host if its engine says so, else in the root directory of `pid`."""
@@ -138,7 +141,8 @@ def write_resolv_confs(context: KernelContext, steps: Collection[ResolvConfWrite
             if inside := places.get((step.runtime, step.engine_name)):
                 inside.write(text + _former(inside.read()))
         except OSError as error:
-            raise StepError(step, f"cannot write {error.filename or path}: {error.strerror}") from error
+            advice = f"; {_READ_ONLY}" if error.errno == errno.EROFS else ""
+            raise StepError(step, f"cannot write {error.filename or path}: {error.strerror}{advice}") from error
 
 
 def _former(text: str) -> str:

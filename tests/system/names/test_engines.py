@@ -92,3 +92,30 @@ def test_resolv_conf(engine: Engine, topology_name: str, file: Path) -> None:
     assert run_netctl("destroy", file).status == 0
     assert engine.exec("theirs", *show) == before
     assert not list(Path("/run/netctl").glob(f"*/{topology_name}.resolv"))
+
+
+def test_a_read_only_root(engine: Engine, topology_name: str, tmp_path: Path) -> None:
+    """Without a file that can be written, `apply` says what to do and rolls back; with a file mounted there, it is written."""
+    if engine.runtime != "podman":
+        pytest.skip("Docker always mounts a file there, and the LXC of the tests has a root that can be written")
+    path, own = tmp_path / "topology.yaml", tmp_path / "resolv.conf"
+    path.write_text(
+        f"version: 1\nname: {topology_name}\ndns: true\n"
+        f'hosts: {{alpha: {{connect: lab, address: 192.0.2.11, podman: "{engine.url}"}}}}\n'
+        "subnets: {front: {cidr: 10.44.0.0/24}}\n"
+        "containers: {web: {runtime: podman, existing: fixed, networks: {front: 10.44.0.10}}}\n"
+    )
+    own.touch()
+    try:
+        engine.run("fixed", "--read-only")
+        done = run_netctl("apply", path)
+        assert done.status != 0
+        assert "Read-only file system; mount a file at /etc/resolv.conf of the container, or write `dns: false` there" in done.err
+        engine.remove("fixed")
+        engine.run("fixed", "--read-only", "--volume", f"{own}:/etc/resolv.conf")
+        done = run_netctl("apply", path)
+        assert done.status == 0, done.err
+        assert "nameserver 10.44.0.1\n" in engine.exec("fixed", "cat", "/etc/resolv.conf")
+    finally:
+        run_netctl("destroy", "--name", topology_name)
+        engine.remove("fixed")

@@ -329,14 +329,28 @@ while True:
     own.sendto(data[:2] + b"\\x81\\x83" + data[4:], asker)
 """
 """A server of the world outside: it prints each name that it is asked for, and knows none."""
+CAPTURE = """\
+import socket, sys
+every = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL: those that leave, too
+every.bind((sys.argv[1], 0))
+while True:
+    print(every.recv(65536), flush=True)
+"""
+"""Prints each frame of an interface."""
 
 
 def test_no_query_for_the_zone_leaves_the_host(topology_name: str, topology: Path) -> None:
-    """Queries for other names go to the server that the file names; none for the zone or its addresses does."""
+    """Queries for other names go to the server that the file names; none for the zone or its addresses leaves by the uplink."""
     write(topology, topology_name, front=", dns: {upstream: 203.0.113.10}")
     assert run_netctl("apply", topology).status == 0
     web, zone, outside = f"{topology_name}.web", f"{topology_name}.internal", f"{topology_name}.lab.outside"
-    with subprocess.Popen(["ip", "netns", "exec", outside, "python3", "-c", SERVER], stdout=subprocess.PIPE) as server:
+    alpha = ["ip", "netns", "exec", f"{topology_name}.lab.alpha"]
+    route = subprocess.run([*alpha, "ip", "route", "get", "203.0.113.10"], capture_output=True, text=True, check=True).stdout
+    uplink = route.split(" dev ")[1].split()[0]
+    with (
+        subprocess.Popen(["ip", "netns", "exec", outside, "python3", "-c", SERVER], stdout=subprocess.PIPE) as server,
+        subprocess.Popen([*alpha, "python3", "-c", CAPTURE, uplink], stdout=subprocess.PIPE) as capture,
+    ):
         try:
             deadline = time.monotonic() + 10
             while ask(web, FRONT, "first.example.com").status != "NXDOMAIN" and time.monotonic() < deadline:
@@ -351,10 +365,13 @@ def test_no_query_for_the_zone_leaves_the_host(topology_name: str, topology: Pat
         finally:
             time.sleep(0.2)
             server.kill()
+            capture.kill()
         assert server.stdout
-        asked = server.stdout.read()
+        assert capture.stdout
+        asked, captured = server.stdout.read(), capture.stdout.read()
+    for seen in (asked, captured):
+        assert b"last" in seen
+        assert b"internal" not in seen
+        assert b"in-addr" not in seen
+        assert b"plain" not in seen
     assert b"first" in asked
-    assert b"last" in asked
-    assert b"internal" not in asked
-    assert b"in-addr" not in asked
-    assert b"plain" not in asked
