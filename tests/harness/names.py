@@ -19,7 +19,7 @@ from pathlib import Path
 from reconciler.state.naming import group_of
 
 NETNS_ROOT = Path("/run/netns")
-RUN_ROOT = Path("/run/netctl")
+RUN_ROOTS = (Path("/run/netctl"), Path("/run/netctl-dns"))
 MNT_DETACH = 2
 
 drawn: list[str] = []
@@ -43,7 +43,7 @@ def _bears(text: str, name: str) -> bool:
 def read_leftovers(name: str) -> list[str]:
     """Everything on the machine that bears the name, in a few words each."""
     found = [f"namespace {path}" for path in _list(NETNS_ROOT) if _bears(path.name, name)]
-    found += [f"file {path}" for path in _list(RUN_ROOT) if _bears(path.name, name)]
+    found += [f"file {path}" for root in RUN_ROOTS for path in _list(root) if _bears(path.name, name)]
     if os.geteuid() == 0 and shutil.which("ip"):
         command = ["ip", "-o", "link", "show", "group", str(group_of(name))]
         shown = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -93,6 +93,6 @@ def remove_leftovers(name: str) -> None:
             path.unlink(missing_ok=True)
     if os.geteuid() == 0 and shutil.which("ip"):
         subprocess.run(["ip", "link", "delete", "group", str(group_of(name))], capture_output=True, check=False)
-    for path in _list(RUN_ROOT):
+    for path in (path for root in RUN_ROOTS for path in _list(root)):
         if _bears(path.name, name):
             shutil.rmtree(path, ignore_errors=True)

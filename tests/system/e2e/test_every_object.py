@@ -22,7 +22,7 @@ from tests.harness.machine import Machine
 from tests.harness.topologies.damaged import LAB, LOCAL
 from tests.harness.topologies.local import furnish, write
 
-pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.timeout(1800 if os.environ.get("EVERY_DAMAGE") else 300)]
+pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.timeout(1800 if os.environ.get("EVERY_DAMAGE") else 600)]
 
 BATCH = 10
 
